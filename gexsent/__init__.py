@@ -1,0 +1,19 @@
+"""Reproducible companion to GEXSent: hierarchical gated experts and gated attention for multimodal sentiment.
+
+>>> from gexsent import Predictor
+>>> Predictor.from_pretrained("folder or Hub name")("what a lovely day", image="photo.jpg")
+"""
+
+from typing import Any
+
+__version__ = "0.1.0"
+__all__ = ["Predictor", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded on first use: the short stages of the pipeline need neither torch nor transformers.
+    if name == "Predictor":
+        from gexsent.predictor import Predictor
+
+        return Predictor
+    raise AttributeError(f"module 'gexsent' has no attribute {name!r}")

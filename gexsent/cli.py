@@ -1,0 +1,104 @@
+"""The command `gexsent`. Every import that costs time stands inside the command that needs it."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from gexsent import params as params_module
+from gexsent.errors import DataError
+from gexsent.workspace import open_workspace, project_root, raw_root
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command; a fault in the user's input ends with its message and status 2, without a traceback."""
+    options = parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except (DataError, FileNotFoundError) as error:
+        print(f"gexsent: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Commands and options."""
+    top = argparse.ArgumentParser(prog="gexsent", description="Multimodal sentiment with gated experts.")
+    commands = top.add_subparsers(required=True, metavar="command")
+
+    data = commands.add_parser("data", help="look at the raw data").add_subparsers(required=True, metavar="what")
+    check = data.add_parser("check", help="what was found, what is wrong with it, what is lacking")
+    check.add_argument("datasets", nargs="*", metavar="dataset", help="default: those of params.yaml")
+    check.add_argument("--edition", default="lite", help="default: lite, which reads real data")
+    check.set_defaults(run=_check)
+
+    source = commands.add_parser("source", help="fingerprint the raw data (the pipeline's first stage)")
+    source.add_argument("--edition", required=True)
+    source.set_defaults(run=_source)
+
+    notebook = commands.add_parser("notebook", help="run a notebook as a stage of the pipeline")
+    notebook.add_argument("name", help="such as 03_train")
+    notebook.add_argument("--edition", required=True)
+    notebook.add_argument("--dataset", help="leave out for a notebook about all data sets")
+    notebook.set_defaults(run=_notebook)
+
+    reproduce = commands.add_parser("reproduce", help="dvc repro, then the result tables")
+    reproduce.set_defaults(run=_reproduce)
+
+    predict = commands.add_parser("predict", help="score one post: text, with an image or a clip or neither")
+    predict.add_argument("--text", default="", help="what was said or written")
+    predict.add_argument("--image", type=Path, help="a picture that goes with it")
+    predict.add_argument("--clip", type=Path, help="a video that goes with it")
+    predict.add_argument("--model", required=True, help="folder of a trained model, or its name on the Hub")
+    predict.set_defaults(run=_predict)
+    return top
+
+
+def _check(options: argparse.Namespace) -> None:
+    from gexsent.data import sources
+
+    root = project_root()
+    params = params_module.load(root / "params.yaml", options.edition)
+    names = options.datasets or params.datasets
+    where = raw_root(root, params)
+    print(f"Looking in {where}" + ("" if where.exists() else " (which does not exist; see data_root in the README)"))
+    failed = []
+    for name in names:
+        workspace = open_workspace(options.edition, name, root)
+        found, dataset = sources.find(name, workspace.raw), None
+        if found.layouts:
+            try:
+                dataset = sources.read(name, workspace.raw, seed=params.data.seed, max_bad=params.data.max_bad_rows)
+            except DataError as error:
+                failed.append(f"{name}: {error}")
+        print("\n" + sources.describe(found, dataset))
+    if failed:
+        raise DataError("\n".join(failed))
+
+
+def _source(options: argparse.Namespace) -> None:
+    from gexsent.stages import source
+
+    root = project_root()
+    for name in params_module.load(root / "params.yaml", options.edition).datasets:
+        fingerprint = source.run(open_workspace(options.edition, name, root))
+        print(f"{name}: {fingerprint['layout'] or 'not found; it will be left out'}")
+
+
+def _notebook(options: argparse.Namespace) -> None:
+    from gexsent import notebooks
+
+    workspace = open_workspace(options.edition, options.dataset or "mosi")
+    notebooks.execute(options.name, workspace, per_dataset=options.dataset is not None)
+
+
+def _reproduce(options: argparse.Namespace) -> None:
+    from gexsent import reproduce
+
+    reproduce.run(project_root())
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from gexsent.predictor import Predictor
+
+    prediction = Predictor.from_pretrained(options.model)(options.text, image=options.image, clip=options.clip)
+    print(json.dumps(prediction, indent=2))

@@ -1,0 +1,1 @@
+"""From whatever files a user has to one checked table."""

@@ -1,0 +1,222 @@
+"""Find out what a user has in a raw folder, read it, and say what is lacking.
+
+Imports only the standard library at the top: `find` and `fingerprint` run on every `dvc repro`.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gexsent.errors import DataError
+
+if TYPE_CHECKING:
+    from gexsent.data.table import Dataset
+
+DIGEST_LIMIT = 64 * 2**20  # larger files are known by name and size
+IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"}
+
+WHERE = {
+    "mosi": "label.csv and Raw/ from the CMU-MOSI folder of MMSA (github.com/thuiar/MMSA), or its feature pickles",
+    "mosei": "label.csv and Raw/ from the CMU-MOSEI folder of MMSA (github.com/thuiar/MMSA), or its feature pickles",
+    "memotion": "memotion_dataset_7k of SemEval-2020 Task 8 (search Kaggle for 'Memotion Dataset 7k')",
+}
+MEDIA_FOLDERS = {"mosi": ("Raw",), "mosei": ("Raw",), "memotion": ("images", "images_test")}
+
+
+@dataclass(frozen=True)
+class Found:
+    """What lies in a raw folder: layouts in order of preference, their files, feature files, and what is lacking."""
+
+    dataset: str
+    root: Path
+    layouts: tuple[str, ...]
+    files: tuple[Path, ...]
+    features: dict[str, Path]  # modality -> npz
+    lacking: tuple[str, ...]
+
+
+def find(dataset: str, root: Path) -> Found:
+    """Look, without reading: names of files decide. Absent data give a Found without layouts, never an error."""
+    layouts, files, lacking = [], [], []
+    if dataset == "memotion":
+        folder = root / "memotion_dataset_7k" if (root / "memotion_dataset_7k" / "labels.csv").is_file() else root
+        if (folder / "labels.csv").is_file():
+            layouts.append("memotion")
+            files += [path for path in (folder / "labels.csv", folder / "labels_test.csv") if path.is_file()]
+            if not (folder / "images").is_dir():
+                lacking.append("images/: the memes are text only")
+            if not (folder / "labels_test.csv").is_file():
+                lacking.append("labels_test.csv and images_test/, the organisers' test set: five folds take its place")
+    else:
+        if (root / "label.csv").is_file():
+            layouts.append("label.csv")
+            files.append(root / "label.csv")
+            if not (root / "Raw").is_dir():
+                lacking.append("Raw/<video>/<clip>.mp4: without clips and without features, vision is absent")
+        pickles = [p for p in sorted(root.glob("*.pkl")) if p.name != "FACET_aligned_MOSEI.pkl"]
+        if pickles:
+            layouts.append("feature pickle")
+            # unaligned files keep every frame; aligned ones have one a word
+            files += sorted(pickles, key=lambda p: ("unaligned" not in p.name, p.name))[:1]
+        if any(root.glob("*.csd")):
+            layouts.append("csd")
+            files += [*sorted(root.glob("*.csd")), *root.glob("split.csv")]
+            if not (root / "split.csv").is_file():
+                lacking.append("split.csv with columns video_id,mode: .csd files do not hold the official split")
+        if (root / "FACET_aligned_MOSEI.pkl").is_file():
+            layouts.append("facet")
+            files += [root / "FACET_aligned_MOSEI.pkl", root / "df_MOSEI_combined_train.tsv"]
+    features = {m: paths[-1] for m in ("text", "vision") if (paths := sorted(root.glob(f"{m}*.npz")))}
+    if not layouts:
+        lacking.append(WHERE[dataset])
+    return Found(dataset, root, tuple(layouts), tuple(files), features, tuple(lacking))
+
+
+def fingerprint(dataset: str, root: Path) -> dict:
+    """What decides the result of reading, without absolute paths: layout, files with size and digest, media listing."""
+    found = find(dataset, root)
+    media = []
+    home = root / "memotion_dataset_7k" if (root / "memotion_dataset_7k").is_dir() else root
+    for name in MEDIA_FOLDERS[dataset]:
+        media += [p for p in sorted((home / name).rglob("*")) if p.is_file()]
+    listing = "\n".join(f"{path.relative_to(root).as_posix()} {path.stat().st_size}" for path in media)
+    return {
+        "dataset": dataset,
+        "layout": found.layouts[0] if found.layouts else None,
+        "files": {
+            path.relative_to(root).as_posix(): _file(path)
+            for path in (*found.files, *found.features.values())
+            if path.is_file()
+        },
+        "media": {"count": len(media), "listing": hashlib.sha256(listing.encode()).hexdigest()},
+    }
+
+
+def _file(path: Path) -> dict:
+    size = path.stat().st_size
+    known = size <= DIGEST_LIMIT
+    return {"bytes": size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest() if known else None}
+
+
+def read(dataset: str, root: Path, *, seed: int, max_bad: float = 0.05, verify_media: bool = False) -> "Dataset":
+    """Read what `find` prefers, attach features found beside it, and check the result.
+
+    Args:
+        dataset, root: name and raw folder.
+        seed: of the blocks where there is no official split.
+        max_bad: largest share of rows that may be left out.
+        verify_media: decode every picture and the first frame of every clip; what cannot be decoded is dropped, its
+            row kept without it.
+
+    Raises:
+        DataError: nothing there, a fault in a file, or too many faulty rows.
+    """
+    from gexsent.data import csd, facet, memotion, mmsa, pickles, table
+    from gexsent.data.arrays import Ragged
+
+    found = find(dataset, root)
+    if not found.layouts:
+        raise DataError(f"{root}: nothing found for {dataset}; it takes {WHERE[dataset]}")
+    layout, quarantine = found.layouts[0], table.Quarantine()
+    features: dict[str, Ragged] = {}
+    if layout == "memotion":
+        samples, labels, total = memotion.read(root, quarantine, seed)
+    elif layout == "label.csv":
+        samples, labels, total = mmsa.read_labels(root, quarantine)
+    elif layout == "feature pickle":
+        samples, labels, features, total = pickles.read_mmsa(found.files[0], quarantine)
+    elif layout == "csd":
+        samples, labels, features, total = csd.read(root, quarantine)
+    else:
+        samples, labels, features, total = facet.read(root, quarantine, seed)
+    quarantine.enforce(total, max_bad)
+    _check_media(samples, root, quarantine, verify_media)
+    for modality, path in found.features.items():
+        features[modality] = Ragged.load_npz(path)
+    if layout == "label.csv" and "feature pickle" in found.layouts:  # clips' features for the same rows
+        path = next(path for path in found.files if path.suffix == ".pkl")
+        features = pickles.read_mmsa(path, quarantine)[2] | features
+    for modality, ragged in features.items():
+        aligned, missing, extra = ragged.align(samples["id"].tolist())
+        file = found.features.get(modality, found.files[-1])
+        if len(missing) == len(samples):
+            raise DataError(f"{file}: none of its ids is one of {dataset}'s, such as {samples['id'].iloc[0]!r}")
+        for id_ in missing:
+            quarantine.add(file, None, id_, f"no {modality} features", f"kept without {modality} features")
+        for id_ in extra:
+            quarantine.add(file, None, id_, "features of an id that is not in the data set", "ignored")
+        features[modality] = aligned
+    result = table.Dataset(dataset, layout, root, samples, labels, features, quarantine)
+    table.check(result)
+    return result
+
+
+def _check_media(samples, root: Path, quarantine, decode: bool) -> None:
+    from tqdm import tqdm
+
+    from gexsent.data import media
+
+    rows = samples.index[samples["kind"] != "none"]
+    for row in tqdm(rows, desc="check media", disable=None):
+        path, kind = root / samples.at[row, "media"], samples.at[row, "kind"]
+        problem = ""
+        if not path.is_file():
+            problem = f"{kind} is missing"
+        elif path.stat().st_size == 0:
+            problem = f"{kind} is an empty file"
+        elif decode:
+            try:
+                media.check(path, kind)
+            except DataError as error:
+                problem = re.sub(r"^.*?: ", "", str(error))
+        if problem:
+            quarantine.add(samples.at[row, "media"], None, samples.at[row, "id"], problem, f"kept without {kind}")
+            samples.loc[row, ["media", "kind"]] = ["", "none"]
+
+
+def summary(dataset: "Dataset") -> dict:
+    """Counts for data.json and notebooks: rows, groups, splits, labels, media, features, quarantine."""
+    samples, labels = dataset.samples, dataset.labels
+    counts = {}
+    for column in labels.columns.drop("id"):
+        known = labels[column].dropna()
+        values = known.round().astype(int) if column == "intensity" else known
+        counts[column] = {str(k): int(v) for k, v in values.value_counts().sort_index().items()}
+    return {
+        "dataset": dataset.name,
+        "layout": dataset.layout,
+        "rows": len(samples),
+        "groups": int(samples["group"].nunique()),
+        "splits": {
+            split: {"rows": len(part), "groups": int(part["group"].nunique())}
+            for split, part in samples.groupby("split")
+        },
+        "labels": counts,
+        "media": {str(k): int(v) for k, v in samples["kind"].value_counts().items()},
+        "without_text": int((samples["text"].str.strip() == "").sum()),
+        "features": {
+            m: {"width": f.values.shape[1], "samples": int((f.lengths > 0).sum())} for m, f in dataset.features.items()
+        },
+        "quarantine": dataset.quarantine.summary(),
+    }
+
+
+def describe(found: Found, dataset: "Dataset | None") -> str:
+    """The report of `gexsent data check` for one data set."""
+    lines = [f"{found.dataset}: {', '.join(found.layouts) or 'nothing found'}"]
+    lines += [f"  file      {path.relative_to(found.root)}" for path in (*found.files, *found.features.values())]
+    if dataset is not None:
+        facts = summary(dataset)
+        lines.append(f"  rows      {facts['rows']:,} in {facts['groups']:,} groups; reads as {facts['layout']!r}")
+        for split, part in facts["splits"].items():
+            lines.append(f"  split     {split:<8} {part['rows']:>6,} rows, {part['groups']:>5,} groups")
+        for label, counts in facts["labels"].items():
+            lines.append(f"  label     {label:<13}" + "  ".join(f"{k}: {v:,}" for k, v in counts.items()))
+        lines.append("  media     " + "  ".join(f"{kind}: {count:,}" for kind, count in facts["media"].items()))
+        for modality, fact in facts["features"].items():
+            lines.append(f"  features  {modality}: width {fact['width']}, {fact['samples']:,} samples")
+        lines.append(f"  problems  {facts['quarantine']}")
+    lines += [f"  lacking   {what}" for what in found.lacking]
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Frozen encoders behind one small interface. Nothing else in the library imports transformers or open_clip."""

@@ -1,0 +1,102 @@
+"""Text encoders: any encoder of the Hub or of a local folder, giving a vector for each token."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from tqdm import tqdm
+from transformers import AutoModel, AutoTokenizer
+
+from gexsent.encoders import tiny
+from gexsent.encoders.weights import fingerprint, pick_dtype
+from gexsent.errors import DataError
+
+TINY = "tiny-modernbert"
+
+
+class TextEncoder:
+    """A frozen encoder with its tokenizer. Special tokens stay: their states are as much the text's as any.
+
+    Args:
+        model: returns `last_hidden_state` for `input_ids` and `attention_mask`.
+        tokenizer: callable as those of transformers.
+        max_tokens: longer texts are cut.
+        device, dtype: default dtype is bf16 on a GPU that has it, else fp32.
+    """
+
+    def __init__(self, model, tokenizer, *, max_tokens: int, device: str = "cpu", dtype: torch.dtype | None = None):
+        self.model = model.eval().requires_grad_(False).to(device, dtype or pick_dtype(device))
+        self.tokenizer, self.max_tokens, self.device = tokenizer, max_tokens, device
+
+    @property
+    def width(self) -> int:
+        return self.model.config.hidden_size
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the weights, the vocabulary and the cut: equal for encoders that give equal features."""
+        vocabulary = sorted(self.tokenizer.get_vocab().items())
+        return fingerprint(self.model, vocabulary, self.max_tokens)
+
+    @torch.inference_mode()
+    def encode_batch(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        """B texts -> float32 states (B, L, width) on the CPU and mask (B, L), padded at the end."""
+        tokens = self.tokenizer(
+            list(texts), padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
+        ).to(self.device)
+        states = self.model(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]).last_hidden_state
+        return states.float().cpu(), tokens["attention_mask"].bool().cpu()
+
+    def encode(self, texts: Sequence[str], *, batch_tokens: int = 4096, progress: bool = False) -> list[np.ndarray]:
+        """N texts -> N arrays (L_i, width) float16, in the order given.
+
+        Texts of similar length share a batch of at most `batch_tokens` tokens, padding included.
+        """
+        results: list[np.ndarray | None] = [None] * len(texts)
+        bar = tqdm(total=len(texts), desc="text", disable=None if progress else True)
+        for rows in self._batches(texts, batch_tokens):
+            states, mask = self.encode_batch([texts[row] for row in rows])
+            for row, state, real in zip(rows, states, mask, strict=True):
+                results[row] = state[real].numpy().astype(np.float16)
+            bar.update(len(rows))
+        bar.close()
+        return results
+
+    def tokens(self, text: str) -> list[str]:
+        """The token that each row of `encode([text])` belongs to."""
+        ids = self.tokenizer(text, truncation=True, max_length=self.max_tokens)["input_ids"]
+        return self.tokenizer.convert_ids_to_tokens(ids)
+
+    def _batches(self, texts: Sequence[str], batch_tokens: int) -> list[list[int]]:
+        if not texts:
+            return []
+        lengths = [
+            len(ids) for ids in self.tokenizer(list(texts), truncation=True, max_length=self.max_tokens)["input_ids"]
+        ]
+        batches: list[list[int]] = [[]]
+        for row in np.argsort(lengths, kind="stable").tolist():
+            if batches[-1] and (len(batches[-1]) + 1) * lengths[row] > batch_tokens:
+                batches.append([])
+            batches[-1].append(row)
+        return batches
+
+
+def load_text_encoder(
+    name: str, *, max_tokens: int, device: str = "cpu", dtype: torch.dtype | None = None
+) -> TextEncoder:
+    """An encoder by its name on the Hub or its local folder; `tiny-modernbert` is built on the spot.
+
+    Raises:
+        DataError: neither the Hub, its cache nor the disk has it.
+    """
+    if name == TINY:
+        return TextEncoder(*tiny.text(), max_tokens=max_tokens, device=device, dtype=dtype)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name)
+        model = AutoModel.from_pretrained(name, dtype=torch.float32)
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(
+            f"text encoder {name!r}: not a local folder, and the Hub or its cache (HF_HOME) does not give it: "
+            f"{str(error).splitlines()[0]} Download it once while online, or set encode.text to a folder that has it."
+        ) from error
+    return TextEncoder(model, tokenizer, max_tokens=max_tokens, device=device, dtype=dtype)

@@ -1,0 +1,1 @@
+"""Metrics, which know arrays and not models, and scores of saved predictions."""

@@ -1,0 +1,19 @@
+"""Models: pure torch. They know tensors; files only to save and load weights."""
+
+from gexsent.model.batch import Batch, Output
+from gexsent.model.build import SYSTEMS, ModelConfig, build, load_model, save_model
+from gexsent.model.gexsent import GEXSent
+from gexsent.model.released import Released, load_released
+
+__all__ = [
+    "SYSTEMS",
+    "Batch",
+    "GEXSent",
+    "ModelConfig",
+    "Output",
+    "Released",
+    "build",
+    "load_model",
+    "load_released",
+    "save_model",
+]

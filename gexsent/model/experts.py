@@ -1,0 +1,157 @@
+"""Hierarchical gated mixture of experts (H-GMoE).
+
+Two decisions, each made from the input. For every *token*, a router picks top-k experts inside a group. For every
+*sample*, a second router weighs the three groups: experts for text, experts for vision, experts shared by both.
+Sources: Jordan and Jacobs 1994 (hierarchical mixtures), Shazeer et al. 2017 (top-k gating, arXiv 1701.06538),
+Fedus et al. 2021 (load balance, 2101.03961), Zoph et al. 2022 (router z-loss, 2202.08906).
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gexsent.model.batch import masked_mean
+
+
+class Routed(NamedTuple):
+    """Result of one group for N tokens and E experts."""
+
+    tokens: Tensor  # (N, d)
+    gates: Tensor  # (N, k) weights of the chosen experts, summing to 1
+    chosen: Tensor  # (N, k) indices of the chosen experts
+    usage: Tensor  # (E,) share of the assignments, summing to 1
+    balance: Tensor  # () E * sum(usage * mean router probability): 1 when even, E when all go to one expert
+    z: Tensor  # () mean squared logsumexp of the router's logits
+
+
+class Mixed(NamedTuple):
+    """Result of the hierarchical mixture. Losses are unweighted, `balance` and `z` summed over the groups."""
+
+    text: Tensor  # (B, Lt, d)
+    vision: Tensor  # (B, Lv, d)
+    shares: Tensor  # (B, 3) weights of the text, vision and shared group
+    losses: dict[str, Tensor]  # balance, z, group
+    usage: dict[str, Tensor]  # {group: (E,)}
+
+
+class ExpertGroup(nn.Module):
+    """E gated feed-forward experts (GEGLU) behind a top-k router, without the residual.
+
+    y = sum over the chosen i of g_i E_i(h), where g renormalises the router's softmax over the chosen ones.
+
+    Args:
+        width: d of the tokens.
+        hidden: inner width of an expert.
+        count: number of experts E.
+        top_k: experts per token; equal to `count` it is the dense mixture.
+    """
+
+    def __init__(self, width: int, *, hidden: int, count: int, top_k: int):
+        super().__init__()
+        if not 1 <= top_k <= count:
+            raise ValueError(f"top_k must lie between 1 and the number of experts {count}, found {top_k}")
+        self.count, self.top_k = count, top_k
+        self.router = nn.Linear(width, count, bias=False)
+        self.w_in = nn.Parameter(torch.empty(count, width, 2 * hidden))
+        self.b_in = nn.Parameter(torch.zeros(count, 2 * hidden))
+        self.w_out = nn.Parameter(torch.empty(count, hidden, width))
+        self.b_out = nn.Parameter(torch.zeros(count, width))
+        for weight in (self.w_in, self.w_out):
+            nn.init.uniform_(weight, -(weight.shape[1] ** -0.5), weight.shape[1] ** -0.5)
+
+    def expert(self, index: int, tokens: Tensor) -> Tensor:
+        """(n, d) -> (n, d) through one expert."""
+        value, gate = (tokens @ self.w_in[index] + self.b_in[index]).chunk(2, -1)
+        return (value * F.gelu(gate)) @ self.w_out[index] + self.b_out[index]
+
+    def forward(self, tokens: Tensor) -> Routed:
+        """(N, d), real tokens only: padding would distort the losses."""
+        logits = self.router(tokens).float()  # (N, E): routing is decided in full precision
+        probability = logits.softmax(-1)
+        top, chosen = probability.topk(self.top_k, -1)
+        gates = top / top.sum(-1, keepdim=True)  # (N, k)
+        # Assignments sorted by expert make each expert one matrix product, and no product is wasted on a token that
+        # did not choose it. Un-sorting by the inverse permutation is deterministic on a GPU; index_add is not.
+        order = chosen.flatten().argsort(stable=True)  # (N k)
+        counts = torch.bincount(chosen.flatten(), minlength=self.count)  # (E,)
+        parts = tokens[order // self.top_k].split(counts.tolist())
+        results = torch.cat([self.expert(index, part) for index, part in enumerate(parts)])  # (N k, d)
+        results = results[order.argsort()].view(-1, self.top_k, tokens.shape[-1])  # (N, k, d)
+        usage = counts / max(1, len(order))
+        return Routed(
+            tokens=torch.einsum("nk,nkd->nd", gates.to(results.dtype), results),
+            gates=gates,
+            chosen=chosen,
+            usage=usage,
+            balance=self.count * (usage * _mean(probability)).sum(),
+            z=_mean(logits.logsumexp(-1).square()),
+        )
+
+
+def _mean(values: Tensor) -> Tensor:
+    # Over no tokens at all (a batch without vision) the mean is 0, not NaN.
+    return values.sum(0) / max(1, len(values))
+
+
+class HierarchicalMixture(nn.Module):
+    """H-GMoE over both modalities: h + share[m] * own experts(h) + share[shared] * shared experts(h).
+
+    Args:
+        width: d of the tokens.
+        hidden, count, top_k: of each of the three groups, see ExpertGroup.
+    """
+
+    GROUPS = ("text", "vision", "shared")
+
+    def __init__(self, width: int, *, hidden: int, count: int, top_k: int):
+        super().__init__()
+        self.norms = nn.ModuleDict({m: nn.LayerNorm(width) for m in ("text", "vision")})
+        self.groups = nn.ModuleDict(
+            {g: ExpertGroup(width, hidden=hidden, count=count, top_k=top_k) for g in self.GROUPS}
+        )
+        self.router = nn.Linear(2 * width + 2, len(self.GROUPS))  # pooled text, pooled vision, two presence flags
+
+    def forward(self, text: Tensor, text_mask: Tensor, vision: Tensor, vision_mask: Tensor) -> Mixed:
+        """(B, Lt, d), (B, Lt), (B, Lv, d), (B, Lv) -> the same tokens after the experts."""
+        hidden = {"text": self.norms["text"](text), "vision": self.norms["vision"](vision)}
+        masks = {"text": text_mask, "vision": vision_mask}
+        present = torch.stack([text_mask.any(1), vision_mask.any(1)], 1)  # (B, 2)
+        shares = self.shares(hidden, masks, present)  # (B, 3)
+
+        packed = {m: hidden[m][masks[m]] for m in masks}  # (N_m, d), real tokens only
+        routed = {m: self.groups[m](packed[m]) for m in masks}
+        routed["shared"] = self.groups["shared"](torch.cat([packed["text"], packed["vision"]]))
+        from_shared = dict(
+            zip(masks, routed["shared"].tokens.split([len(packed["text"]), len(packed["vision"])]), strict=True)
+        )
+
+        mixed = {}
+        for index, (modality, tokens) in enumerate((("text", text), ("vision", vision))):
+            sample = masks[modality].nonzero()[:, 0]  # (N_m,) the sample that each packed token belongs to
+            own, shared = shares[sample, index, None], shares[sample, 2, None]
+            update = own * routed[modality].tokens + shared * from_shared[modality]  # (N_m, d)
+            mixed[modality] = tokens.masked_scatter(
+                masks[modality].unsqueeze(-1), (tokens[masks[modality]] + update).to(tokens.dtype)
+            )
+        losses = {
+            "balance": sum(r.balance for r in routed.values()),
+            "z": sum(r.z for r in routed.values()),
+            "group": self._group_balance(shares, present),
+        }
+        return Mixed(mixed["text"], mixed["vision"], shares, losses, {g: r.usage for g, r in routed.items()})
+
+    def shares(self, hidden: dict[str, Tensor], masks: dict[str, Tensor], present: Tensor) -> Tensor:
+        """(B, 3): softmax over text, vision and shared; exactly 0 for the group of an absent modality."""
+        pooled = [masked_mean(hidden[m], masks[m]) for m in ("text", "vision")]
+        logits = self.router(torch.cat([*pooled, present.to(pooled[0].dtype)], 1)).float()  # (B, 3)
+        allowed = F.pad(present, (0, 1), value=True)
+        return logits.masked_fill(~allowed, float("-inf")).softmax(-1)
+
+    def _group_balance(self, shares: Tensor, present: Tensor) -> Tensor:
+        # Squared coefficient of variation of the mean shares, over samples that have both modalities: elsewhere
+        # imbalance is the truth, not a fault.
+        both = present.all(1).to(shares.dtype).unsqueeze(1)  # (B, 1)
+        mean = (shares * both).sum(0) / both.sum().clamp_min(1)  # (3,)
+        return len(self.GROUPS) * mean.square().sum() - mean.sum().square()

@@ -1,0 +1,166 @@
+"""What the released GEXSent code computes, with the same parameter names, faults included.
+
+The faults are kept because they are the thing to be measured: expert weights are not renormalised, no padding is
+masked, and the "gate" averages a softmax over the same ten numbers that it normalises, so that it is 0.1 for every
+token of every sample and cannot gate.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gexsent.errors import DataError
+from gexsent.model.batch import Batch, Output
+
+MAX_TOKENS = 24
+MAX_FRAMES = 370
+EXPERTS = 10
+
+
+class VisionLSTM(nn.Module):
+    """(B, F, D) -> (B, F, 768): two-layer LSTM, linear, dropout."""
+
+    def __init__(self, features: int, width: int):
+        super().__init__()
+        self.lstm = nn.LSTM(features, 128, num_layers=2, batch_first=True)
+        self.fc = nn.Linear(128, width)
+        self.dropout = nn.Dropout(0.1)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        return self.dropout(self.fc(self.lstm(frames)[0]))
+
+
+class Experts(nn.Module):
+    """Ten linear experts; the two with the largest gate weights are summed, their weights left as they are."""
+
+    def __init__(self, features: int, width: int):
+        super().__init__()
+        self.gate = nn.Linear(features, EXPERTS)
+        self.expert_nets = nn.ModuleList(nn.Linear(features, width) for _ in range(EXPERTS))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        weights, chosen = self.gate(tokens).softmax(-1).topk(2, -1)  # (B, L, 2)
+        # The same sum as over all ten with eight weights at zero, at a fifth of the work.
+        flat = tokens.flatten(0, 1)  # (N, D)
+        rows = chosen.flatten(0, 1)  # (N, 2)
+        order = rows.flatten().argsort(stable=True)
+        counts = torch.bincount(rows.flatten(), minlength=EXPERTS).tolist()
+        parts = zip(self.expert_nets, flat[order // 2].split(counts), strict=True)
+        result = torch.cat([expert(part) for expert, part in parts])[order.argsort()]
+        result = result.view(*tokens.shape[:2], 2, -1)  # (B, L, 2, width)
+        return torch.einsum("blk,blkd->bld", weights, result)
+
+
+class CrossAttentiveGate(nn.Module):
+    """The gate of the released code: attend to the other modality, then average a softmax over its own entries."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.enhance_layer_tg = nn.LayerNorm(width)  # first argument
+        self.enhance_layer_ig = nn.LayerNorm(width)  # second argument
+        self.mlp_e1 = nn.Linear(width, EXPERTS)
+        self.mlp_e2 = nn.Linear(width, EXPERTS)
+
+    def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, L1, d), (B, L2, d) -> gates (B, L1, 1), (B, L2, 1), all 0.1."""
+        logits = first @ second.transpose(1, 2) / 0.1  # (B, L1, L2)
+        enhanced_first = self.enhance_layer_tg(first + logits.softmax(-1) @ second)
+        enhanced_second = self.enhance_layer_ig(second + logits.transpose(1, 2).softmax(-1) @ first)
+        gate_first = self.mlp_e1(enhanced_first).softmax(-1).mean(-1, keepdim=True)
+        return gate_first, self.mlp_e2(enhanced_second).softmax(-1).mean(-1, keepdim=True)
+
+
+class GatedBlock(nn.Module):
+    """softmax(q k' / sqrt(d)) v with q and k scaled by the gate; no mask, no residual, no output projection."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.linear_q = nn.Linear(width, width)
+        self.linear_k = nn.Linear(width, width)
+        self.linear_v = nn.Linear(width, width)
+
+    def forward(self, tokens: Tensor, gate: Tensor) -> Tensor:
+        return F.scaled_dot_product_attention(
+            self.linear_q(tokens) * gate, self.linear_k(tokens) * gate, self.linear_v(tokens)
+        )
+
+
+class Released(nn.Module):
+    """The released model on token features; its text encoder runs beforehand, frozen.
+
+    Text is padded or cut to 24 tokens. Frames are padded or cut to `frames`; the released value, 370, is for FACET
+    at 30 frames a second, and data with fewer visual tokens need no more positions than their longest sample has.
+
+    Args:
+        text_features: width of the text tokens (768 in the released code).
+        vision_features: width of the visual tokens (35 in the released code).
+        outputs: {task: number of outputs}, read from one linear classifier in this order.
+        frames: visual positions.
+    """
+
+    def __init__(
+        self, *, text_features: int, vision_features: int, outputs: Mapping[str, int], frames: int = MAX_FRAMES
+    ):
+        super().__init__()
+        self.outputs, self.frames = dict(outputs), frames
+        self.image_encoder = VisionLSTM(vision_features, 768)
+        self.experts_image = Experts(768, 512)
+        self.experts_text = Experts(text_features, 512)
+        self.mha = nn.MultiheadAttention(512, 8, batch_first=True)
+        self.cross_attention = CrossAttentiveGate(512)
+        self.modified_attn_block = GatedBlock(512)
+        self.classifier = nn.Linear(512, sum(self.outputs.values()))
+
+    def forward(self, batch: Batch) -> Output:
+        vision = fit_length(batch.vision, batch.vision_mask, self.frames)  # (B, F, Dv)
+        text = fit_length(batch.text, batch.text_mask, MAX_TOKENS)  # (B, 24, Dt)
+        vision = self.experts_image(self.image_encoder(vision))  # (B, F, 512)
+        text = self.experts_text(text)  # (B, 24, 512)
+        vision_gate, text_gate = self.cross_attention(vision, text)
+        vision, text = (self.mha(x, x, x, need_weights=False)[0] for x in (vision, text))
+        vision, text = self.modified_attn_block(vision, vision_gate), self.modified_attn_block(text, text_gate)
+        fused = torch.cat([vision, text], 1).mean(1)  # (B, 512), padding included
+        scores = self.classifier(fused).split(list(self.outputs.values()), 1)
+        return Output(
+            heads=dict(zip(self.outputs, scores, strict=True)),
+            gates={"text": text_gate.squeeze(-1), "vision": vision_gate.squeeze(-1)},
+        )
+
+
+def fit_length(tokens: Tensor, mask: Tensor, length: int) -> Tensor:
+    """(B, L, D) -> (B, length, D): cut, or padded with zeros; masked positions become zeros."""
+    tokens = torch.where(mask.unsqueeze(-1), tokens, 0)[:, :length]
+    return F.pad(tokens, (0, 0, 0, length - tokens.shape[1]))
+
+
+def load_released(path: Path | str, *, task: str = "sentiment") -> Released:
+    """Read a checkpoint that the released training script wrote (`best.pt`).
+
+    Widths and the number of classes are read off the weights. The frozen text encoder that the file also holds
+    (`text_encoder.model.*`) is left out: features come from `gexsent.encoders`.
+
+    Raises:
+        DataError: the file is not a plain state dict, or a key is missing, unknown or of the wrong shape.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises half a dozen types here; none of them names the file
+        raise DataError(f"{path}: cannot be read as a checkpoint of plain tensors: {error}") from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise DataError(f"{path}: expected a state dict of tensors; save `model.state_dict()`, not the model")
+    state = {key: value for key, value in state.items() if not key.startswith("text_encoder.")}
+    try:
+        model = Released(
+            text_features=state["experts_text.gate.weight"].shape[1],
+            vision_features=state["image_encoder.lstm.weight_ih_l0"].shape[1],
+            outputs={task: state["classifier.weight"].shape[0]},
+        )
+        model.load_state_dict(state)
+    except KeyError as error:
+        raise DataError(f"{path}: no weight named {error}; is this a checkpoint of the released model?") from error
+    except RuntimeError as error:
+        raise DataError(f"{path}: {error}") from error
+    return model.eval()

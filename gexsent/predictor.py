@@ -1,0 +1,150 @@
+"""Score one's own posts with a trained model."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from gexsent.data import media
+from gexsent.encoders.record import EncoderRecord
+from gexsent.encoders.text import TextEncoder, load_text_encoder
+from gexsent.encoders.vision import VisionEncoder, load_vision_encoder
+from gexsent.errors import DataError
+from gexsent.model import Batch, ModelConfig, load_model
+from gexsent.tasks import CATEGORIES, SENTIMENTS, decode
+
+LEVEL_NAMES = {
+    "humour": ("not funny", "funny", "very funny", "hilarious"),
+    "sarcasm": ("not sarcastic", "general", "twisted meaning", "very twisted"),
+    "offensive": ("not offensive", "slight", "very offensive", "hateful"),
+    "motivational": ("not motivational", "motivational"),
+}
+
+
+class Predictor:
+    """A trained model with the encoders that made its features.
+
+    >>> model = Predictor.from_pretrained("data/derived/sample/mosi/models/gexsent/official/seed0")
+    >>> model("what a lovely day", image="photo.jpg")["sentiment"]
+    """
+
+    def __init__(
+        self, model: torch.nn.Module, config: ModelConfig, text: TextEncoder, vision: VisionEncoder | None, frames: int
+    ):
+        self.model, self.config, self.text, self.vision, self.frames = model.eval(), config, text, vision, frames
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path) -> "Predictor":
+        """Load a folder that the training stage wrote, or a repository of the same files on the Hugging Face Hub.
+
+        Raises:
+            DataError: nothing there, a file is missing, a key or weight does not fit, or an encoder at hand is not the
+                one that the model was trained with.
+        """
+        folder = Path(name)
+        if not folder.is_dir():
+            folder = _download(str(name))
+        record = EncoderRecord.read(folder)
+        model, config = load_model(folder)
+        text = load_text_encoder(record.text, max_tokens=record.max_tokens)
+        _same(folder, record.text, record.text_fingerprint, text.fingerprint)
+        vision = None
+        if record.vision is not None:
+            vision = load_vision_encoder(record.vision, record.vision_weights)
+            _same(folder, record.vision, record.vision_fingerprint, vision.fingerprint)
+        return cls(model, config, text, vision, record.frames)
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        text: str = "",
+        *,
+        image: Image.Image | Path | str | None = None,
+        clip: Path | str | None = None,
+        vision: np.ndarray | None = None,
+    ) -> dict[str, Any]:
+        """Score one post.
+
+        Args:
+            text: what was said or written; "" for none.
+            image: a picture, or the path of one.
+            clip: the path of a video.
+            vision: (T, Dv) visual features, for a model that was trained on features brought along.
+
+        Returns:
+            For each head of the model its prediction: intensity in [-3, 3]; sentiment with its probabilities;
+            humour, sarcasm, offensive, motivational with level and probability of being present.
+
+        Raises:
+            DataError: more than one visual input, one that this model cannot read, or nothing at all.
+        """
+        given = [kind for kind, value in (("image", image), ("clip", clip), ("vision", vision)) if value is not None]
+        if len(given) > 1:
+            raise DataError(f"{given[0]} and {given[1]} were both given: choose one visual input")
+        if not given and not text.strip():
+            raise DataError("nothing to score: give a text, an image or a clip")
+        words = torch.from_numpy(np.array(self.text.encode([text])[0], np.float32))  # (L, Dt)
+        seen = self._see(image, clip, vision)  # (T, Dv), T = 0 without a visual input
+        batch = Batch(
+            text=words[None],
+            text_mask=torch.full((1, len(words)), bool(text.strip())),
+            vision=seen[None] if len(seen) else torch.zeros(1, 1, self.config.vision_features),
+            vision_mask=torch.full((1, max(1, len(seen))), len(seen) > 0),
+        )
+        heads = self.model(batch).heads
+        return _readable({name: column[0] for name, column in decode({k: v.numpy() for k, v in heads.items()}).items()})
+
+    def _see(self, image: Any, clip: Any, vision: np.ndarray | None) -> torch.Tensor:
+        if vision is not None:
+            vision = np.asarray(vision, np.float32)
+            if vision.ndim != 2 or vision.shape[1] != self.config.vision_features or not np.isfinite(vision).all():
+                raise DataError(f"vision: expected finite values of shape (T, {self.config.vision_features})")
+            return torch.from_numpy(vision)
+        if image is None and clip is None:
+            return torch.zeros(0, self.config.vision_features)
+        if self.vision is None:
+            raise DataError("this model has no vision encoder: pass its features as `vision`, or text alone")
+        if image is not None:
+            picture = image if isinstance(image, Image.Image) else media.open_image(Path(image))
+            features = self.vision.encode_images([picture])[0]
+        else:
+            features = self.vision.encode_frames(media.read_frames(Path(clip), self.frames)[0])
+        if features.shape[1] != self.config.vision_features:
+            kind = "clips" if image is not None else "images"
+            raise DataError(
+                f"this model was trained on {kind}: its visual features are {self.config.vision_features} wide"
+            )
+        return torch.from_numpy(np.array(features, np.float32))
+
+
+def _readable(columns: dict[str, Any]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    if "pred_intensity" in columns:
+        result["intensity"] = round(float(columns["pred_intensity"]), 4)
+    if "pred_sentiment" in columns:
+        names = dict(zip(SENTIMENTS, ("negative", "neutral", "positive"), strict=True))
+        result["sentiment"] = list(names.values())[int(columns["pred_sentiment"]) + 1]
+        result["probabilities"] = {name: round(float(columns[f"p_sentiment_{key}"]), 4) for key, name in names.items()}
+    for category in CATEGORIES:
+        if f"pred_{category}_level" in columns:
+            level = int(columns[f"pred_{category}_level"])
+            result[category] = {"level": level, "name": LEVEL_NAMES[category][level]}
+        if f"p_{category}_present" in columns:
+            result.setdefault(category, {})["present"] = round(float(columns[f"p_{category}_present"]), 4)
+    return result
+
+
+def _same(folder: Path, name: str, expected: str | None, found: str) -> None:
+    if expected != found:
+        raise DataError(f"{folder}: the encoder {name} at hand is not the one that this model was trained with")
+
+
+def _download(name: str) -> Path:
+    from huggingface_hub import snapshot_download  # only for names on the Hub
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors"]))
+    except Exception as error:  # the hub library raises a dozen types; each means that the model is not to be had
+        raise DataError(f"{name}: neither a folder nor a model that the Hub gives us: {error}") from error

@@ -1,0 +1,50 @@
+"""Fifth stage: the first to read test labels."""
+
+import pandas as pd
+from tqdm import tqdm
+
+from gexsent import tasks
+from gexsent.evaluation import score
+from gexsent.stages import train
+from gexsent.stages.prepare import read_table
+from gexsent.training import loop
+from gexsent.training.device import pick_device
+from gexsent.workspace import Workspace
+
+
+def run(workspace: Workspace) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Predict the test rows of every fit and score them.
+
+    Leaves predictions/<dataset>.parquet, metrics/<dataset>.json and metrics/<dataset>_seeds.csv.
+
+    Returns:
+        Predictions, one row a system, seed and sample; and scores, one row a system and seed.
+    """
+    test = read_table(workspace.test_labels)
+    predictions = predict(workspace, test)
+    workspace.predictions.parent.mkdir(parents=True, exist_ok=True)
+    predictions.to_parquet(workspace.predictions, index=False, compression="zstd")
+    scores = score.seed_scores(predictions, test, workspace.dataset)
+    workspace.metrics.parent.mkdir(parents=True, exist_ok=True)
+    scores.to_csv(workspace.seeds, index=False)
+    score.write_metrics(workspace.metrics, score.summarise(scores))
+    return predictions, scores
+
+
+def predict(workspace: Workspace, test: pd.DataFrame) -> pd.DataFrame:
+    """Predictions of every fit for the test rows of its partition; `test` gives partition and id."""
+    samples = train.load_samples(workspace)
+    settings = workspace.params.train
+    device = pick_device()
+    frames = []
+    plan = [
+        (p, s, seed) for p in test["partition"].unique() for s in settings.systems for seed in range(settings.seeds)
+    ]
+    for partition, system, seed in tqdm(plan, desc="predict", disable=None):
+        ids = test.loc[test["partition"] == partition, "id"].tolist()
+        outputs = loop.predict(
+            workspace.fit(system, partition, seed), samples, samples.rows(ids), batch=settings.batch, device=device
+        )
+        columns = tasks.decode({name: value.numpy() for name, value in outputs.items()})
+        frames.append(pd.DataFrame({"system": system, "seed": seed, "partition": partition, "id": ids, **columns}))
+    return pd.concat(frames, ignore_index=True)

@@ -1,0 +1,114 @@
+"""Third stage: token features of both modalities, from frozen encoders or from what the user brought."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from gexsent.data import media
+from gexsent.data.arrays import Ragged
+from gexsent.encoders.record import EncoderRecord
+from gexsent.encoders.text import load_text_encoder
+from gexsent.encoders.vision import load_vision_encoder
+from gexsent.features import FeatureStore, extract
+from gexsent.stages.prepare import read_table
+from gexsent.training.device import pick_device
+from gexsent.workspace import Workspace
+
+FOUND = "features"  # value of encode.text or encode.vision: take what lies in the raw folder
+
+
+def run(workspace: Workspace) -> tuple[FeatureStore, FeatureStore]:
+    """Write features/text, features/vision and features/encoders.json; goes on where it was stopped.
+
+    A sample without a text, or without media and features, has no tokens: that modality is absent.
+
+    Returns:
+        The text store and the vision store.
+    """
+    table = read_table(workspace.table).set_index("id")
+    text, text_fingerprint = _text(workspace, table)
+    vision, vision_fingerprint = _vision(workspace, table)
+    EncoderRecord.of(workspace.params.encode, text_fingerprint, vision_fingerprint).write(workspace.features)
+    return text, vision
+
+
+def _text(workspace: Workspace, table: pd.DataFrame) -> tuple[FeatureStore, str]:
+    settings = workspace.params.encode
+    if settings.text == FOUND:
+        store = _brought(workspace, "text", table)
+        return store, store.fingerprint
+    encoder = load_text_encoder(settings.text, max_tokens=settings.max_tokens, device=pick_device())
+    nothing = np.zeros((0, encoder.width), np.float16)
+
+    def encode(ids: Sequence[str]) -> list[np.ndarray]:
+        texts = table.loc[list(ids), "text"]
+        spoken = [id_ for id_, text in texts.items() if text.strip()]
+        states = encoder.encode(texts[spoken].tolist(), batch_tokens=settings.batch_tokens, progress=True)
+        found = dict(zip(spoken, states, strict=True))
+        return [found.get(id_, nothing) for id_ in ids]
+
+    content = hashlib.sha256("\n".join(table["text"]).encode()).hexdigest()
+    store = extract(
+        workspace.features / "text",
+        table.index.tolist(),
+        encode,
+        width=encoder.width,
+        fingerprint=f"{encoder.fingerprint} {content}",
+        label=f"{workspace.dataset} text",
+    )
+    return store, encoder.fingerprint
+
+
+def _vision(workspace: Workspace, table: pd.DataFrame) -> tuple[FeatureStore, str | None]:
+    settings = workspace.params.encode
+    kinds = set(table["kind"]) - {"none"}
+    if settings.vision == FOUND or not kinds:
+        return _brought(workspace, "vision", table), None
+    encoder = load_vision_encoder(settings.vision, settings.vision_weights, device=pick_device())
+    (kind,) = kinds  # a data set has images or clips
+
+    def encode(ids: Sequence[str]) -> list[np.ndarray]:
+        paths = {id_: workspace.raw / table.at[id_, "media"] for id_ in ids if table.at[id_, "kind"] == kind}
+        nothing = np.zeros((0, width), np.float16)
+        if kind == "clip":
+            return [
+                encoder.encode_frames(media.read_frames(paths[id_], settings.frames)[0]) if id_ in paths else nothing
+                for id_ in ids
+            ]
+        found, names = {}, list(paths)
+        for start in range(0, len(names), settings.batch_images):
+            part = names[start : start + settings.batch_images]
+            found |= zip(part, encoder.encode_images([media.open_image(paths[id_]) for id_ in part]), strict=True)
+        return [found.get(id_, nothing) for id_ in ids]
+
+    width = encoder.image_width if kind == "image" else encoder.frame_width
+    content = hashlib.sha256((workspace.source.read_text() + "\n".join(table["media"])).encode()).hexdigest()
+    store = extract(
+        workspace.features / "vision",
+        table.index.tolist(),
+        encode,
+        width=width,
+        fingerprint=f"{encoder.fingerprint} {settings.frames if kind == 'clip' else ''} {content}",
+        shard_rows=256,
+        label=f"{workspace.dataset} {kind}s",
+    )
+    return store, encoder.fingerprint
+
+
+def _brought(workspace: Workspace, modality: str, table: pd.DataFrame) -> FeatureStore:
+    """Features found by the prepare stage; where there are none, a store in which the modality is absent."""
+    path, ids = workspace.found / f"{modality}.npz", table.index.tolist()
+    ragged = Ragged(ids, np.zeros((0, 1), np.float16), np.zeros(len(ids), np.int64))
+    if path.exists():
+        ragged = Ragged.load_npz(path).align(ids)[0]
+    rows = {id_: slice(*ragged.offsets[row : row + 2]) for row, id_ in enumerate(ids)}
+    return extract(
+        workspace.features / modality,
+        ids,
+        lambda part: [ragged.values[rows[id_]] for id_ in part],
+        width=ragged.values.shape[1],
+        fingerprint=hashlib.sha256(ragged.values.tobytes() + ragged.lengths.tobytes()).hexdigest(),
+        label=f"{workspace.dataset} {modality}",
+    )
