@@ -40,7 +40,7 @@ def open_image(path: Path) -> Image.Image:
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":  # 16 or 32 bits of grey, which convert() would clip to white
         low, high = image.getextrema()
-        scale = 255 / 65_535 if 0 <= low and 255 < high <= 65_535 else 255 / max(high, 1)
+        scale = 255 / 65_535 if low >= 0 and 255 < high <= 65_535 else 255 / max(high, 1)
         image = image.convert("F").point(lambda value: value * scale).convert("L")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")

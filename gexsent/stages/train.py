@@ -21,8 +21,8 @@ from gexsent.features import FeatureStore
 from gexsent.model import ModelConfig
 from gexsent.stages.prepare import read_table
 from gexsent.training import loop
-from gexsent.training.device import pick_device
 from gexsent.training.data import Samples, Tokens, targets
+from gexsent.training.device import pick_device
 from gexsent.workspace import Workspace
 
 
