@@ -5,7 +5,7 @@ overrides some of them. A value is therefore written once, and the difference be
 """
 
 import dataclasses
-import functools
+import math
 import types
 import typing
 from dataclasses import dataclass
@@ -66,6 +66,7 @@ class TrainParams:
     systems: tuple[str, ...]
     seeds: int
     epochs: int
+    epoch_steps: int  # optimiser steps after which an epoch of a large data set ends, to be validated
     patience: int  # epochs without a better validation score before stopping
     batch: int
     lr: float
@@ -94,29 +95,36 @@ def _fits(value: Any, hint: Any) -> bool:
     if typing.get_origin(hint) is tuple:
         return isinstance(value, list) and all(_fits(item, typing.get_args(hint)[0]) for item in value)
     if hint is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
     return isinstance(value, hint)
 
 
-def _section(cls: type, values: Any, where: str) -> Any:
-    if not isinstance(values, dict):
-        raise DataError(f"{where}: expected a mapping, found {values!r}")
+def _section(cls: type, values: dict, where: str) -> Any:
     hints = {field.name: field.type for field in dataclasses.fields(cls)}
-    for kind, keys in (("unknown", values.keys() - hints), ("missing", hints.keys() - values)):
-        if keys:
-            raise DataError(f"{where}: {kind} key {sorted(map(str, keys))[0]!r}; its keys are {', '.join(hints)}")
-    for key, hint in hints.items():
-        if not _fits(values[key], hint):
-            name = getattr(hint, "__name__", None) or str(hint)
-            advice = " (in YAML write 0.001, not 1e-3)" if isinstance(values[key], str) and hint is float else ""
-            raise DataError(f"{where}.{key}: expected {name}, found {values[key]!r}{advice}")
+    missing = [key for key in hints if key not in values]
+    if missing:
+        raise DataError(f"{where}: missing key {missing[0]!r}; its keys are {', '.join(hints)}")
     frozen = {k: tuple(v) if isinstance(v, list) else float(v) if hints[k] is float else v for k, v in values.items()}
     return cls(**frozen)
 
 
-@functools.lru_cache
+def _check_values(cls: type, values: Any, where: str) -> dict:
+    """Names and types of the keys that are there; a section and its override are checked apart, to be named apart."""
+    if not isinstance(values, dict):
+        raise DataError(f"{where}: expected a mapping, found {values!r}")
+    hints = {field.name: field.type for field in dataclasses.fields(cls)}
+    for key, value in values.items():
+        if key not in hints:
+            raise DataError(f"{where}: unknown key {key!r}; its keys are {', '.join(hints)}")
+        if not _fits(value, hints[key]):
+            name = getattr(hints[key], "__name__", "") if isinstance(hints[key], type) else str(hints[key])
+            advice = " (in YAML write 0.001, not 1e-3)" if isinstance(value, str) and hints[key] is float else ""
+            raise DataError(f"{where}.{key}: expected {name}, found {value!r}{advice}")
+    return values
+
+
 def load(path: Path, edition: str | None = None) -> Params:
     """Read `path` for one edition (default: the one it names).
 
@@ -124,8 +132,8 @@ def load(path: Path, edition: str | None = None) -> Params:
         DataError: naming the file and key, for an unknown, missing or mistyped key, edition or dataset.
     """
     try:
-        raw = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise DataError(f"{path}: cannot be read as YAML: {error}") from error
     if not isinstance(raw, dict):
         raise DataError(f"{path}: expected a mapping at the top, found {type(raw).__name__}")
@@ -136,29 +144,20 @@ def load(path: Path, edition: str | None = None) -> Params:
                 f"{path}: {kind} key {sorted(map(str, keys))[0]!r}; its keys are {', '.join(sorted(wanted))}"
             )
     edition = edition or raw["edition"]
-    if not isinstance(raw["editions"], dict) or edition not in raw["editions"]:
-        raise DataError(f"{path}: edition {edition!r} is not under editions: {', '.join(raw['editions'] or ())}")
+    editions = raw["editions"]
+    if not isinstance(editions, dict):
+        raise DataError(f"{path}: editions: expected a mapping, found {editions!r}")
+    if not isinstance(edition, str) or edition not in editions:
+        raise DataError(f"{path}: edition {edition!r} is not under editions: {', '.join(map(str, editions))}")
     datasets = raw["datasets"]
-    if not isinstance(datasets, list) or not datasets or set(datasets) - set(DATASETS):
+    if not isinstance(datasets, list) or not datasets or any(name not in DATASETS for name in datasets):
         raise DataError(f"{path}: datasets: expected some of {', '.join(DATASETS)}, found {datasets!r}")
     overrides = raw["editions"][edition]
     if not isinstance(overrides, dict) or set(overrides) != set(SECTIONS):
         raise DataError(f"{path}: editions.{edition}: expected the sections {', '.join(SECTIONS)} ({{}} for no change)")
     sections = {}
     for name, cls in zip(SECTIONS, (DataParams, EncodeParams, ModelParams, TrainParams), strict=True):
-        _unknown_override(path, f"editions.{edition}.{name}", overrides[name], cls)
-        sections[name] = _section(cls, {**_mapping(path, name, raw[name]), **overrides[name]}, f"{path}: {name}")
+        shared = _check_values(cls, raw[name], f"{path}: {name}")
+        override = _check_values(cls, overrides[name], f"{path}: editions.{edition}.{name}")
+        sections[name] = _section(cls, {**shared, **override}, f"{path}: {name}")
     return Params(edition=edition, datasets=tuple(datasets), **sections)
-
-
-def _mapping(path: Path, where: str, values: Any) -> dict:
-    if not isinstance(values, dict):
-        raise DataError(f"{path}: {where}: expected a mapping, found {values!r}")
-    return values
-
-
-def _unknown_override(path: Path, where: str, values: Any, cls: type) -> None:
-    # Checked before merging, so that the message names the override and not the shared section.
-    unknown = _mapping(path, where, values).keys() - {field.name for field in dataclasses.fields(cls)}
-    if unknown:
-        raise DataError(f"{path}: {where}: unknown key {sorted(map(str, unknown))[0]!r}")

@@ -1,4 +1,5 @@
-"""Write the sample as a user's own files: label.csv with clips for MOSI and MOSEI, labels.csv with images for Memotion.
+"""Write the sample as a user's own files: label.csv with clips for MOSI and MOSEI, labels.csv, labels_test.csv and images
+for Memotion.
 
 Only the standard library is imported at the top: `is_current` runs on every `dvc repro`.
 """
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from gexsent.sample.scripts import Script, write
 
-VERSION = 1  # raise it when the drawing changes
+VERSION = 2  # raise it when the drawing changes
 MANIFEST = "manifest.json"
 TRUTH = "truth.csv"
 CLIPS_PER_VIDEO = 5
@@ -107,21 +108,29 @@ def _clip(path: Path, person, expression: float, rng: random.Random) -> None:
 
 
 def _memes(folder: Path, rows: int, rng: random.Random) -> list[list]:
-    (folder / "images").mkdir()
-    table, truth = [], []
+    # Like a user who has the organisers' test set: one official split, not five folds.
+    test = max(1, round(0.25 * rows))
+    tables: dict[str, list] = {"labels.csv": [], "labels_test.csv": []}
+    truth, seen = [], set()
     for row in range(rows):
+        part, images = ("labels.csv", "images") if row < rows - test else ("labels_test.csv", "images_test")
         script, name = write(rng), f"image_{row + 1}.png"
-        _meme(folder / "images" / name, script, rng)
+        while script.text in seen:  # a repeated text would tie a training meme to a test meme
+            script = write(rng)
+        seen.add(script.text)
+        (folder / images).mkdir(exist_ok=True)
+        _meme(folder / images / name, script, rng)
         # As in the real files, some corrected texts are blank beside an OCR text, and some labels are missing.
         corrected = "" if rng.random() < 0.03 else script.text
         labels = [NAMES[category][getattr(script, category)] for category in NAMES]
         if rng.random() < 0.05:
             labels = [""] * 4
         sentiment = SENTIMENTS[sum(script.intensity > edge for edge in (-1.7, -0.35, 0.35, 1.7))]
-        table.append([row, name, script.text.upper(), corrected, *labels, sentiment])
+        tables[part].append([row, name, script.text.upper(), corrected, *labels, sentiment])
         truth.append([name, script.words, script.face, int(script.sarcastic)])
     header = ["", "image_name", "text_ocr", "text_corrected", *NAMES, "overall_sentiment"]
-    _table(folder / "labels.csv", header, table)
+    for name, table in tables.items():
+        _table(folder / name, header, table)
     return truth
 
 

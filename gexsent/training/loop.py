@@ -9,6 +9,7 @@ import json
 import math
 import time
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -95,7 +96,7 @@ class _Run:
         self.samples, self.targets = job.samples.to(device), job.targets.to(device)
         self.criterion = Criterion.fit(job.tasks, job.targets[job.train_rows], params.balance).to(device)
         self.optimizer = torch.optim.AdamW(_groups(self.model, params.weight_decay), lr=params.lr, fused=True)
-        steps = math.ceil(len(job.train_rows) / params.batch) * params.epochs
+        steps = min(params.epoch_steps, math.ceil(len(job.train_rows) / params.batch)) * params.epochs
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer, lambda step: _warmup_cosine(step, params.warmup * steps, steps)
         )
@@ -113,7 +114,7 @@ class _Run:
         text_lengths = self.job.samples.text.lengths[self.job.train_rows]
         sums: dict[str, Tensor] = {}
         count = 0
-        for picked in epoch(text_lengths, self.params.batch, self.order):
+        for picked in islice(epoch(text_lengths, self.params.batch, self.order), self.params.epoch_steps):
             rows = self.job.train_rows[picked].to(self.device)
             batch = hide_tokens(self.samples.batch(rows), self.params.token_dropout, self.order)
             with self._precision():
