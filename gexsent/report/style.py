@@ -54,12 +54,12 @@ def use_style() -> None:
 
 def annotate(figure: Figure, edition: str) -> Figure:
     """Write under the figure what kind of numbers it holds."""
-    figure.supxlabel(EDITION_NOTES[edition], fontsize=7.5, color="#666666", x=0.01, ha="left")
+    figure.supxlabel(EDITION_NOTES.get(edition, f"Edition {edition}."), fontsize=7.5, color="#666666", x=0.01, ha="left")
     return figure
 
 
 def save(figure: Figure, folder: Path, name: str) -> Path:
-    """Write folder/name.png and folder/name.pdf without dates, so that two runs give the same bytes; returns the PNG."""
+    """Write folder/name.png and name.pdf without dates, so that two runs give the same bytes; returns the PNG."""
     folder.mkdir(parents=True, exist_ok=True)
     figure.savefig(folder / f"{name}.png", metadata={"Software": None})
     figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gexsent.sample.scripts import Script, write
 
-VERSION = 2  # raise it when the drawing changes
+VERSION = 3  # raise it when the drawing changes
 MANIFEST = "manifest.json"
 TRUTH = "truth.csv"
 CLIPS_PER_VIDEO = 5

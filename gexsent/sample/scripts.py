@@ -12,17 +12,15 @@ Standard library only, so that the tokenizer can know the words without loading 
 import random
 from dataclasses import dataclass
 
+# Few words, each often: a few hundred rows must suffice to learn what they mean from an encoder that knows nothing.
 ADJECTIVES = {
-    2: ("wonderful", "brilliant", "superb", "glorious", "delightful", "magnificent"),
-    1: ("pleasant", "decent", "likeable", "charming", "nice", "enjoyable"),
-    0: ("ordinary", "average", "typical", "usual", "plain", "standard"),
-    -1: ("dull", "clumsy", "bland", "tedious", "weak", "shabby"),
-    -2: ("dreadful", "horrible", "awful", "ghastly", "miserable", "atrocious"),
+    2: ("wonderful", "superb", "glorious"),
+    1: ("pleasant", "decent", "nice"),
+    0: ("ordinary", "average", "usual"),
+    -1: ("dull", "clumsy", "shabby"),
+    -2: ("dreadful", "horrible", "ghastly"),
 }
-TOPICS = (
-    "soup", "concert", "hotel", "train", "garden", "lecture", "jacket", "museum", "breakfast", "bicycle", "sequel",
-    "haircut", "picnic", "keyboard", "parade", "ferry", "recipe", "painting", "podcast", "umbrella",
-)  # fmt: skip
+TOPICS = ("soup", "concert", "hotel", "garden", "lecture", "museum", "picnic", "recipe", "painting", "podcast")
 OPENERS = ("i think", "so", "well", "honestly", "you know", "to be fair", "as i said", "in short")
 SENTENCES = (
     "{opener} the {topic} was {adjective}",

@@ -1,0 +1,130 @@
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from gexsent.evaluation.score import summarise, write_metrics
+from gexsent.stages import tables
+
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A project with its own params.yaml and published numbers, and no results yet."""
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(PROJECT / name, tmp_path)
+    shutil.copytree(PROJECT / "data" / "published", tmp_path / "data" / "published")
+    return tmp_path
+
+
+def leave_scores(results: Path, dataset: str, metrics: dict[str, list[float]]) -> None:
+    seeds = pd.concat(pd.DataFrame({"system": s, "seed": [0, 1], **metrics}) for s in ("gexsent", "text_only"))
+    seeds = seeds.assign(partitions=1, rows=80)
+    write_metrics(results / "metrics" / f"{dataset}.json", summarise(seeds))
+    seeds.to_csv(results / "metrics" / f"{dataset}_seeds.csv", index=False)
+
+
+def leave_out(results: Path, dataset: str) -> None:
+    """What the evaluate stage leaves for a data set that the user lacks."""
+    (results / "metrics").mkdir(parents=True, exist_ok=True)
+    (results / "metrics" / f"{dataset}.json").write_text("{}\n")
+    (results / "metrics" / f"{dataset}_seeds.csv").write_bytes(b"")
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_writes_tables_summary_and_figure(root):
+    results = root / "results" / "sample"
+    leave_scores(results, "mosi", {"mae": [0.5, 0.7]})
+    leave_scores(results, "mosei", {"mae": [0.8, 0.8]})
+    leave_scores(results, "memotion", {"macro_f1_a": [0.3, 0.4], "macro_f1_b_humour": [0.5, 0.6]})
+    report = tables.run(root, "sample")
+    main = ["mosi", "mosei", "memotion", "memotion_categories"]
+    expected = {f"{name}.{suffix}" for name in main for suffix in ("csv", "md", "tex")}
+    assert names(results / "tables") == expected | {"summary.md"}
+    assert names(results / "figures" / "all") == {"at_a_glance.png", "at_a_glance.pdf"}
+    assert list(report.tables) == main
+    assert report.left_out == []
+    assert pd.read_csv(results / "tables" / "mosi.csv")["mae_mean"].tolist() == [0.6, 0.6]
+    assert (results / "tables" / "summary.md").read_text(encoding="utf-8") == report.at_a_glance
+    assert report.figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_data_set_left_out_has_no_table_and_the_summary_says_so(root):
+    results = root / "results" / "lite"
+    leave_scores(results, "mosi", {"mae": [0.5, 0.7]})
+    leave_out(results, "mosei")
+    report = tables.run(root, "lite")
+    assert report.left_out == ["mosei", "memotion"]
+    assert names(results / "tables") == {"mosi.csv", "mosi.md", "mosi.tex", "summary.md"}
+    for name in ("CMU-MOSEI", "Memotion"):
+        assert f"{name} is left out" in (results / "tables" / "summary.md").read_text(encoding="utf-8")
+
+
+def test_without_any_scores_there_is_a_message_and_no_figure(root):
+    report = tables.run(root, "lite")
+    assert report.tables == {}
+    assert report.figure is None
+    assert report.at_a_glance.count("is left out") == 3
+    assert names(root / "results" / "lite" / "tables") == {"summary.md"}
+    assert names(root / "results" / "lite" / "figures" / "all") == set()
+
+
+def test_what_an_earlier_run_made_does_not_outlive_its_scores(root):
+    results = root / "results" / "lite"
+    leave_scores(results, "mosi", {"mae": [0.5, 0.7]})
+    tables.run(root, "lite")
+    assert (results / "tables" / "mosi.md").exists()
+    leave_out(results, "mosi")
+    tables.run(root, "lite")
+    assert names(results / "tables") == {"summary.md"}
+    assert names(results / "figures" / "all") == set()
+
+
+@pytest.mark.parametrize(("edition", "quoted"), [("sample", False), ("lite", True), ("full", True)])
+def test_quoted_numbers_stand_beside_real_data_only(root, edition, quoted):
+    results = root / "results" / edition
+    leave_scores(results, "mosi", {"mae": [0.5, 0.7]})
+    tables.run(root, edition)
+    for suffix in ("md", "tex"):
+        assert ("Self-MM" in (results / "tables" / f"mosi.{suffix}").read_text(encoding="utf-8")) is quoted
+    assert "Self-MM" not in (results / "tables" / "mosi.csv").read_text()
+    assert "Self-MM" not in (results / "tables" / "summary.md").read_text(encoding="utf-8")
+
+
+def test_quick_runs_stay_in_the_scratch_folder(root):
+    leave_scores(root / ".scratch" / "results", "mosi", {"mae": [0.5, 0.7]})
+    report = tables.run(root, "quick")
+    assert report.folder == root / ".scratch" / "results" / "tables"
+    assert (report.folder / "mosi.md").exists()
+    assert not (root / "results").exists()
+
+
+def test_two_runs_leave_the_same_bytes(root):
+    results = root / "results" / "sample"
+    leave_scores(results, "mosi", {"mae": [0.5, 0.7]})
+
+    def bytes_of_run() -> dict[str, bytes]:
+        tables.run(root, "sample")
+        return {p.name: p.read_bytes() for f in ("tables", "figures/all") for p in (results / f).iterdir()}
+
+    first = bytes_of_run()
+    assert len(first) == 6
+    assert bytes_of_run() == first
+
+
+def test_only_the_data_sets_of_params_are_reported(root):
+    text = (root / "params.yaml").read_text().replace("datasets: [mosi, mosei, memotion]", "datasets: [mosei]")
+    (root / "params.yaml").write_text(text)
+    results = root / "results" / "sample"
+    for dataset in ("mosi", "mosei"):
+        leave_scores(results, dataset, {"mae": [0.5, 0.7]})
+    report = tables.run(root, "sample")
+    assert list(report.tables) == ["mosei"]
+    assert report.left_out == []
+    assert json.loads((results / "metrics" / "mosi.json").read_text())  # scores are read, never touched
