@@ -1,9 +1,14 @@
 """Digests that say whether saved work still fits, and writes that are whole or not there."""
 
+import contextlib
+import errno
 import functools
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
+
+from gexsent.errors import DataError
 
 PACKAGE = Path(__file__).parent
 
@@ -24,8 +29,27 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write beside `path`, then rename: a crash leaves the old file or the new one, never half of either."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        partial.unlink(missing_ok=True)  # half a file is of no use, and the disk may be full
+        raise
     partial.replace(path)
+
+
+@contextlib.contextmanager
+def full_disk_explained(folder: Path) -> Iterator[None]:
+    """Turn "no space left on device", wherever it is raised inside, into a message that says what to do.
+
+    Raises:
+        DataError: the disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise DataError(f"{folder}: the disk is full; make room there and run again") from error

@@ -111,8 +111,8 @@ class Workspace:
 
 
 def raw_root(root: Path, params: Params) -> Path:
-    """The folder with one sub-folder per data set: $GEXSENT_DATA, else data.root of params.yaml."""
-    return Path(os.environ.get("GEXSENT_DATA") or root / params.data.root).resolve()
+    """The folder with one sub-folder per data set: $GEXSENT_DATA, else data.root; relative: to the project."""
+    return (root / Path(os.environ.get("GEXSENT_DATA") or params.data.root).expanduser()).resolve()
 
 
 def open_workspace(edition: str | None = None, dataset: str = "mosi", root: Path | None = None) -> Workspace:

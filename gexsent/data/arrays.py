@@ -1,6 +1,7 @@
-"""Ragged arrays: a sequence of vectors for each sample, laid end to end. The `.npz` form is how users bring features."""
+"""Ragged arrays: a sequence of vectors for each sample, laid end to end. Users bring features as such an `.npz`."""
 
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,16 +31,37 @@ class Ragged:
             DataError: not an npz, an array lacking or of the wrong shape, an id twice, NaN or infinity: with the id.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            # Opened here: np.load leaves a file open when it is no zip.
+            with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
                 lacking = {"ids", "values", "lengths"} - set(file.files)
                 if lacking:
                     raise DataError(f"{path}: no array {sorted(lacking)[0]!r}; expected ids, values and lengths")
-                ids, values, lengths = ([str(i) for i in file["ids"]], file["values"], file["lengths"].astype(np.int64))
+                ids, values, lengths = file["ids"], file["values"], file["lengths"]
         except DataError:
             raise
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(f"{path}: cannot be read as an npz of plain arrays: {error}") from error
-        return cls(ids, values, lengths).checked(str(path))
+        if ids.ndim != 1 or lengths.ndim != 1 or not np.issubdtype(lengths.dtype, np.integer):
+            raise DataError(
+                f"{path}: ids and lengths must be (N,), lengths whole numbers; found {ids.shape} {ids.dtype} and "
+                f"{lengths.shape} {lengths.dtype}"
+            )
+        names = [i.decode() if isinstance(i, bytes) else str(i) for i in ids.tolist()]
+        return cls(names, values, lengths.astype(np.int64)).checked(str(path))
+
+    @classmethod
+    def join(cls, ids: list[str], arrays: list[np.ndarray], where: str) -> "Ragged":
+        """One array (T, D) for each id, laid end to end; those without rows may have any width.
+
+        Raises:
+            DataError: naming the id whose array has another width than the first, or is not 2-D; and as `checked`.
+        """
+        width = next((array.shape[-1] for array in arrays if len(array)), 1)
+        for id_, array in zip(ids, arrays, strict=True):
+            if len(array) and (array.ndim != 2 or array.shape[1] != width):
+                raise DataError(f"{where}: features of {id_!r} have shape {array.shape}, expected (T, {width})")
+        values = np.concatenate([np.zeros((0, width), np.float32), *(array for array in arrays if len(array))])
+        return cls(ids, values, np.array([len(array) for array in arrays], np.int64)).checked(where)
 
     def checked(self, where: str) -> "Ragged":
         """Itself, after checks.
@@ -48,7 +70,9 @@ class Ragged:
             DataError: naming `where`, and the id where there is one.
         """
         if self.values.ndim != 2 or not np.issubdtype(self.values.dtype, np.floating):
-            raise DataError(f"{where}: values must be a float array (tokens, width), found {self.values.shape}")
+            raise DataError(
+                f"{where}: values must be a float array (tokens, width), found {self.values.dtype} {self.values.shape}"
+            )
         if len(self.ids) != len(self.lengths) or (self.lengths < 0).any() or self.lengths.sum() != len(self.values):
             raise DataError(
                 f"{where}: {len(self.ids)} ids and {len(self.lengths)} lengths that sum to {self.lengths.sum()} do not "

@@ -11,13 +11,14 @@ import pandas as pd
 
 from gexsent.data.arrays import Ragged
 from gexsent.data.csvfile import read_csv
-from gexsent.data.pickles import load_pickle
 from gexsent.data.splits import blocks
-from gexsent.data.table import Quarantine, make
+from gexsent.data.table import WITHOUT, Quarantine, make
+from gexsent.data.unpickle import load_pickle
 from gexsent.errors import DataError
 
 PICKLE = "FACET_aligned_MOSEI.pkl"
 TABLE = "df_MOSEI_combined_train.tsv"
+WIDTH = 35  # of FACET's features
 POLARITY = {-1.0: -1, 0.0: 0, 1.0: 1}
 
 
@@ -49,10 +50,17 @@ def read(root: Path, quarantine: Quarantine, seed: int) -> tuple[pd.DataFrame, p
         seen.add(id_)
         entry = content.get(id_.replace("-", ""))  # the pickle's keys have lost their dashes
         if entry is None:
-            quarantine.add(TABLE, number, id_, f"not in {PICKLE}", "kept without vision")
-        features = np.zeros((0, 35), np.float32) if entry is None else np.array(entry["features"], np.float32)
-        if features.ndim != 2 or features.shape[1] != 35:
-            raise DataError(f"{root / PICKLE}: {id_}: features of shape {features.shape}, expected (F, 35)")
+            quarantine.add(TABLE, number, id_, f"not in {PICKLE}", f"{WITHOUT} vision")
+        try:
+            features = np.zeros((0, WIDTH), np.float32) if entry is None else np.array(entry["features"], np.float32)
+        except ValueError as error:
+            raise DataError(f"{root / PICKLE}: {id_}: features are not an array of numbers: {error}") from error
+        if features.ndim != 2 or features.shape[1] != WIDTH:
+            raise DataError(f"{root / PICKLE}: {id_}: features of shape {features.shape}, expected (F, {WIDTH})")
+        if not np.isfinite(features).all():
+            quarantine.add(PICKLE, None, id_, "NaN or infinity in vision", "set to 0")
+        if not row["sentence"].strip():
+            quarantine.add(TABLE, number, id_, "text is blank", f"{WITHOUT} text")
         values.append(np.where(np.isfinite(features), features, 0))
         video = id_.rsplit("_", 1)[0]
         samples.append({"id": id_, "group": video, "text": row["sentence"].strip(), "media": "", "kind": "none"})
@@ -60,6 +68,5 @@ def read(root: Path, quarantine: Quarantine, seed: int) -> tuple[pd.DataFrame, p
     if samples:
         names = blocks([s["group"] for s in samples], [label["sentiment"] for label in labels], seed)
         samples = [{**sample, "split": name} for sample, name in zip(samples, names, strict=True)]
-    lengths = np.array([len(v) for v in values], np.int64)
-    joined = np.concatenate([np.zeros((0, 35), np.float32), *values])
-    return *make(samples, labels), {"vision": Ragged([s["id"] for s in samples], joined, lengths)}, len(frame)
+    vision = Ragged.join([sample["id"] for sample in samples], values, f"{root / PICKLE}: vision")
+    return *make(samples, labels), {"vision": vision}, len(frame)

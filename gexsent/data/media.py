@@ -33,15 +33,23 @@ def open_image(path: Path) -> Image.Image:
         raise
     except UnidentifiedImageError as error:
         raise DataError(f"{path}: not a picture in any format that Pillow reads") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: damaged picture: {error}") from error
+    except Exception as error:  # a damaged picture raises almost anything
+        raise DataError(f"{path}: damaged picture: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """What the system says, without the path that it adds."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":  # 16 or 32 bits of grey, which convert() would clip to white
-        low, high = image.getextrema()
-        scale = 255 / 65_535 if low >= 0 and 255 < high <= 65_535 else 255 / max(high, 1)
-        image = image.convert("F").point(lambda value: value * scale).convert("L")
+        high = image.getextrema()[1]
+        if image.mode.startswith("I;16") or 255 < high <= 65_535:
+            scale = 255 / 65_535
+        else:  # floats from 0 to 1, bytes in a wider type, or anything else
+            scale = 255 if 0 < high <= 1 and image.mode == "F" else 1 if high <= 255 else 255 / high
+        return image.convert("F").point(lambda value: value * scale).convert("L").convert("RGB")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
@@ -51,8 +59,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def read_frames(path: Path, count: int) -> tuple[list[Image.Image], list[float]]:
     """At most `count` frames at evenly spaced places of a clip, and their times in seconds.
 
-    Frames are taken at the middle of `count` equal parts of what decodes, so a clip that was cut short gives what it has
-    and a clip of one frame gives that frame.
+    Frames are taken at the middle of `count` equal parts of what decodes, so a clip that was cut short gives what it
+    has and a clip of one frame gives that frame.
 
     Raises:
         DataError: missing, empty, not a video, without a video stream, or nothing decodes.
@@ -63,8 +71,10 @@ def read_frames(path: Path, count: int) -> tuple[list[Image.Image], list[float]]
         total = sum(1 for _ in _decoded(path))
         wanted = {min(total - 1, int((part + 0.5) * total / count)) for part in range(count)} if total else set()
         picked = [(frame.to_image(), frame.time) for index, frame in enumerate(_decoded(path)) if index in wanted]
+    except DataError:
+        raise
     except (av.FFmpegError, ValueError) as error:
-        raise DataError(f"{path}: not a video that can be decoded: {error}") from error
+        raise DataError(f"{path}: not a video that can be decoded: {_reason(error)}") from error
     if not picked:
         raise DataError(f"{path}: no frame of the video stream can be decoded")
     images, times = zip(*picked, strict=True)
@@ -99,8 +109,10 @@ def check(path: Path, kind: str) -> None:
     _exists(path)
     try:
         frame = next(_decoded(path), None)
+    except DataError:
+        raise
     except (av.FFmpegError, ValueError) as error:
-        raise DataError(f"{path}: not a video that can be decoded: {error}") from error
+        raise DataError(f"{path}: not a video that can be decoded: {_reason(error)}") from error
     if frame is None:
         raise DataError(f"{path}: no frame of the video stream can be decoded")
 

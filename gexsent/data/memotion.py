@@ -10,7 +10,7 @@ import pandas as pd
 from gexsent.data import media
 from gexsent.data.csvfile import read_csv
 from gexsent.data.splits import blocks, duplicate_groups
-from gexsent.data.table import Quarantine, make
+from gexsent.data.table import WITHOUT, Quarantine, make
 from gexsent.errors import DataError
 
 SENTIMENT = {"very_negative": -1, "negative": -1, "neutral": 0, "positive": 1, "very_positive": 1}
@@ -53,7 +53,7 @@ def read(root: Path, quarantine: Quarantine, seed: int) -> tuple[pd.DataFrame, p
     groups = duplicate_groups([row["id"] for row in rows], [row["text"] for row in rows], digests)
     for row, group in zip(rows, groups, strict=True):
         row["group"] = group
-    if len(samples) >= 10:
+    if samples:
         names = blocks([r["group"] for r in samples], [r["sentiment"] for r in labels[: len(samples)]], seed)
         for row, name in zip(samples, names, strict=True):
             row["split"] = name if not test else "valid" if name == "block0" else "train"
@@ -63,7 +63,7 @@ def read(root: Path, quarantine: Quarantine, seed: int) -> tuple[pd.DataFrame, p
     kept = [row for row in rows if row["split"] == "test" or row["group"] not in tested]
     for row in rows:
         if row["split"] != "test" and row["group"] in tested:
-            quarantine.add("labels.csv", None, row["id"], "training meme repeats one of the test set")
+            quarantine.add("labels.csv", None, row["id"], "training meme repeats one of the test set", "not trained on")
     wanted = {row["id"] for row in kept}
     return *make(kept, [row for row in labels if row["id"] in wanted]), total
 
@@ -73,12 +73,15 @@ def _read_file(
 ) -> tuple[list[dict], list[dict], int]:
     frame = read_csv(path, COLUMNS, quarantine)
     samples, labels = [], []
+    illustrated = images.is_dir()  # without the folder, all memes are text only: no fault of a row
     for number, row in frame.iterrows():
         id_ = row["image_name"].strip()
         sentiment = SENTIMENT.get(row["overall_sentiment"].strip().lower())
         problem = ""
         if not id_:
             problem = "image_name is blank"
+        elif Path(id_).name != id_ or "\\" in id_:
+            problem = "image_name is not the bare name of a file"
         elif id_ in seen:
             problem = "id occurs a second time"
         elif sentiment is None:
@@ -96,12 +99,12 @@ def _read_file(
                 quarantine.add(path, number, id_, f"{category} is no known level", "label dropped")
         text = row["text_corrected"].strip() or row["text_ocr"].strip()
         if not text:
-            quarantine.add(path, number, id_, "text is blank", "kept without text")
-        picture = images / row["image_name"].strip()
+            quarantine.add(path, number, id_, "text is blank", f"{WITHOUT} text")
+        picture = images / id_
         exists = picture.is_file() and picture.stat().st_size > 0
-        if not exists:
+        if not exists and illustrated:
             problem = "image is an empty file" if picture.is_file() else "image is missing"
-            quarantine.add(path, number, id_, problem, "kept without image")
+            quarantine.add(path, number, id_, problem, f"{WITHOUT} image")
         samples.append(
             {
                 "id": id_,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from gexsent.data.csvfile import read_csv
-from gexsent.data.table import OFFICIAL, Quarantine, make
+from gexsent.data.table import OFFICIAL, WITHOUT, Quarantine, make
 
 COLUMNS = ["video_id", "clip_id", "text", "label", "mode"]
 
@@ -15,10 +15,12 @@ def read_labels(root: Path, quarantine: Quarantine) -> tuple[pd.DataFrame, pd.Da
     """Samples, labels and the number of rows in root/label.csv. `label` is the truth; `annotation` is not read.
 
     Raises:
-        DataError: as read_csv, or a video in two splits.
+        DataError: as read_csv.
     """
     path = root / "label.csv"
     frame = read_csv(path, COLUMNS, quarantine)
+    for column in ("video_id", "clip_id"):
+        frame[column] = frame[column].str.strip()
     frame.insert(0, "id", frame["video_id"] + "$_$" + frame["clip_id"])
     samples, labels, seen = [], [], set()
     clips = (root / "Raw").is_dir()
@@ -36,7 +38,7 @@ def read_labels(root: Path, quarantine: Quarantine) -> tuple[pd.DataFrame, pd.Da
             continue
         seen.add(row["id"])
         if not row["text"].strip():
-            quarantine.add(path, number, row["id"], "text is blank", "kept without text")
+            quarantine.add(path, number, row["id"], "text is blank", f"{WITHOUT} text")
         media = f"Raw/{row['video_id']}/{row['clip_id']}.mp4" if clips else ""
         samples.append(
             {

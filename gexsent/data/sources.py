@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from gexsent.errors import DataError
 
 if TYPE_CHECKING:
+    from gexsent.data.arrays import Ragged
     from gexsent.data.table import Dataset
 
 DIGEST_LIMIT = 64 * 2**20  # larger files are known by name and size
@@ -46,15 +47,19 @@ def find(dataset: str, root: Path) -> Found:
             layouts.append("memotion")
             files += [path for path in (folder / "labels.csv", folder / "labels_test.csv") if path.is_file()]
             if not (folder / "images").is_dir():
-                lacking.append("images/: the memes are text only")
+                lacking.append("images/, from the same download: without it the memes are text only")
             if not (folder / "labels_test.csv").is_file():
-                lacking.append("labels_test.csv and images_test/, the organisers' test set: five folds take its place")
+                lacking.append(
+                    "labels_test.csv and images_test/, from SemEval-2020 Task 8's organisers: five folds replace them"
+                )
     else:
         if (root / "label.csv").is_file():
             layouts.append("label.csv")
             files.append(root / "label.csv")
             if not (root / "Raw").is_dir():
-                lacking.append("Raw/<video>/<clip>.mp4: without clips and without features, vision is absent")
+                lacking.append(
+                    "Raw/<video>/<clip>.mp4, from MMSA's downloads: without clips or features, vision is absent"
+                )
         pickles = [p for p in sorted(root.glob("*.pkl")) if p.name != "FACET_aligned_MOSEI.pkl"]
         if pickles:
             layouts.append("feature pickle")
@@ -67,8 +72,15 @@ def find(dataset: str, root: Path) -> Found:
                 lacking.append("split.csv with columns video_id,mode: .csd files do not hold the official split")
         if (root / "FACET_aligned_MOSEI.pkl").is_file():
             layouts.append("facet")
-            files += [root / "FACET_aligned_MOSEI.pkl", root / "df_MOSEI_combined_train.tsv"]
-    features = {m: paths[-1] for m in ("text", "vision") if (paths := sorted(root.glob(f"{m}*.npz")))}
+            files.append(root / "FACET_aligned_MOSEI.pkl")
+            if (root / "df_MOSEI_combined_train.tsv").is_file():
+                files.append(root / "df_MOSEI_combined_train.tsv")
+            else:
+                lacking.append("df_MOSEI_combined_train.tsv: the sentences and labels of FACET_aligned_MOSEI.pkl")
+    # Beside the labels or above them; of several, the last by name.
+    homes = {root, *(path.parent for path in files)}
+    brought = {m: [path for home in homes for path in home.glob(f"{m}*.npz")] for m in ("text", "vision")}
+    features = {m: max(paths, key=lambda path: path.name) for m, paths in brought.items() if paths}
     if not layouts:
         lacking.append(WHERE[dataset])
     return Found(dataset, root, tuple(layouts), tuple(files), features, tuple(lacking))
@@ -78,7 +90,7 @@ def fingerprint(dataset: str, root: Path) -> dict:
     """What decides the result of reading, without absolute paths: layout, files with size and digest, media listing."""
     found = find(dataset, root)
     media = []
-    home = root / "memotion_dataset_7k" if (root / "memotion_dataset_7k").is_dir() else root
+    home = found.files[0].parent if found.files else root
     for name in MEDIA_FOLDERS[dataset]:
         media += [p for p in sorted((home / name).rglob("*")) if p.is_file()]
     listing = "\n".join(f"{path.relative_to(root).as_posix()} {path.stat().st_size}" for path in media)
@@ -133,30 +145,44 @@ def read(dataset: str, root: Path, *, seed: int, max_bad: float = 0.05, verify_m
         samples, labels, features, total = facet.read(root, quarantine, seed)
     quarantine.enforce(total, max_bad)
     _check_media(samples, root, quarantine, verify_media)
-    for modality, path in found.features.items():
-        features[modality] = Ragged.load_npz(path)
+    origin = {modality: found.files[0] for modality in features} | found.features
     if layout == "label.csv" and "feature pickle" in found.layouts:  # clips' features for the same rows
         path = next(path for path in found.files if path.suffix == ".pkl")
-        features = pickles.read_mmsa(path, quarantine)[2] | features
+        notes = table.Quarantine()
+        features = pickles.read_mmsa(path, notes)[2]
+        # label.csv is the truth about texts and labels; of the pickle, only what concerns its features matters.
+        quarantine.rows += [row for row in notes.rows if not row["action"].startswith((table.LEFT_OUT, table.WITHOUT))]
+        origin = dict.fromkeys(features, path) | origin
+    features |= {modality: Ragged.load_npz(path) for modality, path in found.features.items()}
     for modality, ragged in features.items():
-        aligned, missing, extra = ragged.align(samples["id"].tolist())
-        file = found.features.get(modality, found.files[-1])
-        if len(missing) == len(samples):
-            raise DataError(f"{file}: none of its ids is one of {dataset}'s, such as {samples['id'].iloc[0]!r}")
-        for id_ in missing:
-            quarantine.add(file, None, id_, f"no {modality} features", f"kept without {modality} features")
-        for id_ in extra:
-            quarantine.add(file, None, id_, "features of an id that is not in the data set", "ignored")
-        features[modality] = aligned
+        features[modality] = _aligned(ragged, modality, samples, origin[modality], quarantine)
+    quarantine.enforce(total, max_bad)  # again: media and features have been looked at since
     result = table.Dataset(dataset, layout, root, samples, labels, features, quarantine)
     table.check(result)
     return result
+
+
+def _aligned(ragged: "Ragged", modality: str, samples, file: Path, quarantine) -> "Ragged":
+    from gexsent.data.table import WITHOUT
+
+    aligned, missing, extra = ragged.align(samples["id"].tolist())
+    if len(missing) == len(samples):
+        example = f", such as {samples['id'].iloc[0]!r}" if len(samples) else ""
+        raise DataError(f"{file}: none of its ids is one of the data set's{example}; name each row by its id")
+    left_out = {row["id"] for row in quarantine.rows}
+    for id_ in missing:
+        quarantine.add(file, None, id_, f"no {modality} features", f"{WITHOUT} {modality} features")
+    for id_ in extra:
+        if id_ not in left_out:  # features of a row that was left out are no surprise
+            quarantine.add(file, None, id_, f"{modality} features of an id that is not in the data set", "ignored")
+    return aligned
 
 
 def _check_media(samples, root: Path, quarantine, decode: bool) -> None:
     from tqdm import tqdm
 
     from gexsent.data import media
+    from gexsent.data.table import WITHOUT
 
     rows = samples.index[samples["kind"] != "none"]
     for row in tqdm(rows, desc="check media", disable=None):
@@ -172,7 +198,7 @@ def _check_media(samples, root: Path, quarantine, decode: bool) -> None:
             except DataError as error:
                 problem = re.sub(r"^.*?: ", "", str(error))
         if problem:
-            quarantine.add(samples.at[row, "media"], None, samples.at[row, "id"], problem, f"kept without {kind}")
+            quarantine.add(samples.at[row, "media"], None, samples.at[row, "id"], problem, f"{WITHOUT} {kind}")
             samples.loc[row, ["media", "kind"]] = ["", "none"]
 
 

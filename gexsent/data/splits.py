@@ -1,6 +1,7 @@
 """Who is trained on, validated on and tested on."""
 
 import warnings
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -33,7 +34,12 @@ def duplicate_groups(ids: list[str], texts: list[str], digests: list[str]) -> li
 
 
 def blocks(groups: list[str], classes: list[int], seed: int) -> list[str]:
-    """Ten seeded blocks, block0 to block9: groups stay whole, classes are spread evenly."""
+    """Ten seeded blocks, block0 to block9: groups stay whole, classes are spread evenly.
+
+    Too few rows all go to block0: table.check refuses them, once it is known how many rows were faulty.
+    """
+    if len(set(groups)) < len(BLOCKS) or max(Counter(classes).values()) < len(BLOCKS):
+        return [BLOCKS[0]] * len(groups)
     folds = StratifiedGroupKFold(len(BLOCKS), shuffle=True, random_state=seed)
     result = np.empty(len(groups), dtype=object)
     with warnings.catch_warnings():  # a class of fewer than ten cannot be in every block: spread as far as it goes

@@ -21,6 +21,7 @@ LABEL_RANGES = {
 OFFICIAL = ("train", "valid", "test")
 BLOCKS = tuple(f"block{index}" for index in range(10))
 LEFT_OUT = "left out"
+WITHOUT = "kept without"  # followed by what is lacking
 
 
 @dataclass
@@ -30,35 +31,39 @@ class Quarantine:
     rows: list[dict] = field(default_factory=list)
 
     def add(self, file: Path | str, row: int | None, id_: str, problem: str, action: str = LEFT_OUT) -> None:
-        """Note a fault. `row` counts as a spreadsheet shows it: the header is 1. Files are named, not located."""
+        """Note a fault. `row` counts as a spreadsheet shows it: the header is 1. Files are named, not located.
+
+        Rows with the actions LEFT_OUT and WITHOUT count against the limit; any other action is a note.
+        """
         self.rows.append({"file": Path(file).name, "row": row, "id": id_, "problem": problem, "action": action})
 
     def frame(self) -> pd.DataFrame:
-        return pd.DataFrame(self.rows, columns=["file", "row", "id", "problem", "action"])
+        return pd.DataFrame(self.rows, columns=["file", "row", "id", "problem", "action"]).astype({"row": "Int64"})
 
-    def write(self, path: Path) -> None:
-        self.frame().to_csv(path, index=False)
-
-    def summary(self) -> str:
-        """Counts by problem and action, commonest first."""
-        counts = Counter((row["problem"], row["action"]) for row in self.rows)
-        return (
-            "; ".join(f"{count} x {problem} ({action})" for (problem, action), count in counts.most_common()) or "none"
-        )
+    def summary(self, kinds: int = 8) -> str:
+        """Counts by problem and action, commonest first; beyond `kinds` of them, how many more there are."""
+        counts = Counter((row["problem"], row["action"]) for row in self.rows).most_common()
+        told = [f"{count} x {problem} ({action})" for (problem, action), count in counts[:kinds]]
+        rest = [f"{len(counts) - kinds} more kinds of problem"] if len(counts) > kinds else []
+        return "; ".join(told + rest) or "none"
 
     def enforce(self, total: int, limit: float) -> None:
-        """Stop when more than `limit` (a share) of `total` rows were left out.
+        """Stop when more than `limit` (a share) of `total` rows were left out, or were kept without something.
 
         Raises:
             DataError: naming the files, the share and the problems.
         """
-        bad = [row for row in self.rows if row["action"] == LEFT_OUT]
-        if total and len(bad) > limit * total:
-            files = ", ".join(sorted({row["file"] for row in bad}))
-            raise DataError(
-                f"{files}: {len(bad)} of {total} rows cannot be used, more than {limit:.0%} (data.max_bad_rows): "
-                f"{Quarantine(bad).summary()}"
-            )
+        for fault, verdict in ((LEFT_OUT, "cannot be used"), (WITHOUT, "lack something")):
+            bad = [row for row in self.rows if row["action"].startswith(fault)]
+            # A row left out may share its id with another one; a row kept is one row however much it lacks.
+            count = len(bad) if fault == LEFT_OUT else len({row["id"] for row in bad})
+            if count > limit * total:
+                files = sorted({row["file"] for row in bad})
+                named = ", ".join(files[:3]) + (f" and {len(files) - 3} more files" if len(files) > 3 else "")
+                raise DataError(
+                    f"{named}: {count} of {total} rows {verdict}, more than {limit:.0%}: {Quarantine(bad).summary()}; "
+                    "mend the files, or raise data.max_bad_rows in params.yaml"
+                )
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,11 @@ def check(dataset: Dataset) -> None:
     if not (splits <= set(OFFICIAL) or splits <= set(BLOCKS)):
         raise DataError(f"{name}: unknown split {sorted(splits - set(OFFICIAL) - set(BLOCKS))!r}")
     missing = set(OFFICIAL if splits <= set(OFFICIAL) else BLOCKS) - splits
+    if missing and splits <= set(BLOCKS):
+        raise DataError(
+            f"{name}: {len(samples)} rows in {samples['group'].nunique()} groups are too few, or too alike, for five "
+            "folds; ten groups and ten rows of the commonest class are the least"
+        )
     if missing:
         raise DataError(
             f"{name}: no row in split {', '.join(sorted(missing))}; training, validation and test are needed"

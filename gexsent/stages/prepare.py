@@ -7,7 +7,7 @@ import pandas as pd
 
 from gexsent.data import sources, splits
 from gexsent.data.table import Dataset
-from gexsent.digest import write_atomically
+from gexsent.digest import full_disk_explained, write_atomically
 from gexsent.workspace import Workspace
 
 
@@ -18,28 +18,34 @@ def run(workspace: Workspace) -> Dataset:
     labels/test.parquet, quarantine.csv, data.json and found/<modality>.npz.
 
     Raises:
-        DataError: what is wrong with the raw files, and what to do.
+        DataError: what is wrong with the raw files, and what to do; or the disk is full.
     """
     data = workspace.params.data
     dataset = sources.read(
         workspace.dataset, workspace.raw, seed=data.seed, max_bad=data.max_bad_rows, verify_media=data.verify_media
     )
-    workspace.derived.mkdir(parents=True, exist_ok=True)
-    dataset.samples.to_parquet(workspace.table, index=False)
+    with full_disk_explained(workspace.derived):
+        _write(workspace, dataset)
+    return dataset
+
+
+def _write(workspace: Workspace, dataset: Dataset) -> None:
     labels = partition_labels(dataset.samples, dataset.labels)
-    workspace.fit_labels.parent.mkdir(exist_ok=True)
     is_test = labels["role"] == "test"
-    labels[~is_test].to_parquet(workspace.fit_labels, index=False)
-    labels[is_test].drop(columns="role").to_parquet(workspace.test_labels, index=False)
+    for path, frame in (
+        (workspace.table, dataset.samples),
+        (workspace.fit_labels, labels[~is_test]),
+        (workspace.test_labels, labels[is_test].drop(columns="role")),
+    ):
+        write_atomically(path, frame.to_parquet(index=False))
     workspace.found.mkdir(exist_ok=True)
     for modality in ("text", "vision"):
         (workspace.found / f"{modality}.npz").unlink(missing_ok=True)
         if modality in dataset.features:
             dataset.features[modality].save_npz(workspace.found / f"{modality}.npz")
-    dataset.quarantine.write(workspace.derived / "quarantine.csv")
+    write_atomically(workspace.derived / "quarantine.csv", dataset.quarantine.frame().to_csv(index=False).encode())
     summary = json.dumps(sources.summary(dataset), indent=2) + "\n"
     write_atomically(workspace.derived / "data.json", summary.encode())
-    return dataset
 
 
 def partition_labels(samples: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:

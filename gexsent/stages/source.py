@@ -6,7 +6,7 @@ Runs on every `dvc repro` and is therefore light: file names, sizes and the dige
 import json
 
 from gexsent.data import sources
-from gexsent.digest import write_atomically
+from gexsent.digest import full_disk_explained, write_atomically
 from gexsent.sample import generate
 from gexsent.workspace import Workspace
 
@@ -21,7 +21,8 @@ def run(workspace: Workspace) -> dict:
     if workspace.generated and not generate.is_current(
         workspace.raw, workspace.dataset, rows=data.rows, seed=data.seed
     ):
-        generate.generate(workspace.raw, workspace.dataset, rows=data.rows, seed=data.seed)
+        with full_disk_explained(workspace.raw):
+            generate.generate(workspace.raw, workspace.dataset, rows=data.rows, seed=data.seed)
     fingerprint = sources.fingerprint(workspace.dataset, workspace.raw)
     content = (json.dumps(fingerprint, indent=2, sort_keys=True) + "\n").encode()
     if not workspace.source.exists() or workspace.source.read_bytes() != content:
