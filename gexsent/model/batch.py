@@ -29,7 +29,8 @@ class Output:
 
     heads: {task: (B, outputs)}.
     losses: auxiliary losses, already weighted; add them to the task losses.
-    gates: {modality: (B, L)} token gates of the gated attention, 0 at padding.
+    gates: {modality: (B, L)} token gates of the gated attention, 0 at padding (the released model: 0.1 everywhere, over
+        its own fixed lengths).
     shares: (B, 3) weights of the text, vision and shared expert groups.
     usage: {group: (E,)} share of the token-to-expert assignments that each expert received.
     """

@@ -101,7 +101,10 @@ def load_model(folder: Path) -> tuple[nn.Module, ModelConfig]:
     if wrong:
         raise DataError(f"{path}: unknown or missing key {sorted(wrong)[0]!r}; its keys are {', '.join(sorted(names))}")
     config = ModelConfig(**values)
-    model = build(config)
+    try:
+        model = build(config)
+    except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise DataError(f"{path}: its values do not describe a model: {error}") from error
     weights = folder / "model.safetensors"
     try:
         model.load_state_dict(safetensors.torch.load_file(weights))

@@ -45,7 +45,8 @@ class ExpertGroup(nn.Module):
         width: d of the tokens.
         hidden: inner width of an expert.
         count: number of experts E.
-        top_k: experts per token; equal to `count` it is the dense mixture.
+        top_k: experts per token; equal to `count` it is the dense mixture. With 1 the renormalised gate is always 1, and
+            the router learns from its auxiliary losses alone.
     """
 
     def __init__(self, width: int, *, hidden: int, count: int, top_k: int):

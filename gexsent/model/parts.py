@@ -44,10 +44,13 @@ class TokenInput(nn.Module):
         return torch.where(mask.unsqueeze(-1), hidden, 0)
 
     def _in_order(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        # Real frames first, in their order: a mask has holes where training hides frames; packing knows lengths only.
         # An absent clip has length 0, which packing refuses: it is read as one padded step and zeroed by the caller.
+        order = (~mask).long().argsort(dim=1, stable=True).unsqueeze(-1)  # (B, L, 1)
         lengths = mask.sum(1).clamp_min(1).cpu()
-        packed = pack_padded_sequence(hidden, lengths, batch_first=True, enforce_sorted=False)
-        return pad_packed_sequence(self.order(packed)[0], batch_first=True, total_length=hidden.shape[1])[0]
+        packed = pack_padded_sequence(hidden.take_along_dim(order, 1), lengths, batch_first=True, enforce_sorted=False)
+        read = pad_packed_sequence(self.order(packed)[0], batch_first=True, total_length=hidden.shape[1])[0]
+        return read.take_along_dim(order.argsort(1), 1)
 
 
 class AttentionPool(nn.Module):

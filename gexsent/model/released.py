@@ -93,6 +93,7 @@ class Released(nn.Module):
 
     Text is padded or cut to 24 tokens. Frames are padded or cut to `frames`; the released value, 370, is for FACET
     at 30 frames a second, and data with fewer visual tokens need no more positions than their longest sample has.
+    Padded text is zeros here; the released code averages in whatever its encoder gives at padded positions.
 
     Args:
         text_features: width of the text tokens (768 in the released code).
@@ -149,18 +150,21 @@ def load_released(path: Path | str, *, task: str = "sentiment") -> Released:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises half a dozen types here; none of them names the file
         raise DataError(f"{path}: cannot be read as a checkpoint of plain tensors: {error}") from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise DataError(f"{path}: expected a state dict of tensors; save `model.state_dict()`, not the model")
     state = {key: value for key, value in state.items() if not key.startswith("text_encoder.")}
+    sizes = {}
+    for name in ("experts_text.gate.weight", "image_encoder.lstm.weight_ih_l0", "classifier.weight"):
+        if name not in state or state[name].ndim != 2:
+            raise DataError(f"{path}: no matrix named {name!r}; is this a checkpoint of the released model?")
+        sizes[name] = state[name].shape
     try:
         model = Released(
-            text_features=state["experts_text.gate.weight"].shape[1],
-            vision_features=state["image_encoder.lstm.weight_ih_l0"].shape[1],
-            outputs={task: state["classifier.weight"].shape[0]},
+            text_features=sizes["experts_text.gate.weight"][1],
+            vision_features=sizes["image_encoder.lstm.weight_ih_l0"][1],
+            outputs={task: sizes["classifier.weight"][0]},
         )
         model.load_state_dict(state)
-    except KeyError as error:
-        raise DataError(f"{path}: no weight named {error}; is this a checkpoint of the released model?") from error
     except RuntimeError as error:
         raise DataError(f"{path}: {error}") from error
     return model.eval()

@@ -1,0 +1,188 @@
+"""From a configuration to a model, and to a folder and back."""
+
+import json
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from gexsent.errors import DataError
+from gexsent.model import SYSTEMS, Released, build, load_model, save_model
+
+
+@pytest.fixture
+def saved(make_config, tmp_path):
+    """A function that saves a small model of a system and returns the folder, the model and its configuration."""
+
+    def save(system="gexsent", **changes):
+        config = make_config(system, **changes)
+        torch.manual_seed(1)
+        model = build(config)
+        for module in model.modules():
+            if hasattr(module, "standardise"):  # statistics that only a trained model has
+                module.standardise(torch.randn_like(module.mean), torch.rand_like(module.deviation) + 0.5)
+        folder = tmp_path / "new" / system
+        save_model(model, config, folder)
+        return folder, model, config
+
+    return save
+
+
+@pytest.mark.parametrize("temporal", [False, True])
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_save_and_load_give_the_same_bits(saved, make_batch, system, temporal):
+    folder, model, config = saved(system, temporal=temporal)
+    loaded, read = load_model(folder)
+    assert read == config
+    assert not loaded.training
+    state = loaded.state_dict()
+    assert state.keys() == model.state_dict().keys()
+    assert all(torch.equal(state[name], value) for name, value in model.state_dict().items())
+    batch = make_batch((3, 0, 2), (4, 2, 0))
+    for task, scores in model.eval()(batch).heads.items():
+        assert scores.shape == (3, config.outputs[task])
+        assert torch.equal(loaded(batch).heads[task], scores)
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_the_same_seed_builds_the_same_model(make_config, system):
+    states = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        states.append(build(make_config(system)).state_dict())
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert not all(torch.equal(states[0][name], states[2][name]) for name in states[0])
+
+
+def test_every_value_reaches_gexsent(make_config):
+    model = build(
+        make_config(
+            text_features=7,
+            vision_features=3,
+            outputs={"a": 4},
+            width=12,
+            experts=5,
+            expert_width=9,
+            top_k=3,
+            attention_heads=4,
+            dropout=0.3,
+            balance_weight=0.1,
+            z_weight=0.2,
+            group_weight=0.3,
+            temporal=True,
+        )
+    )
+    assert model.text_in.project.weight.shape == (12, 7)
+    assert model.vision_in.project.weight.shape == (12, 3)
+    assert model.heads.tasks["a"].weight.shape == (4, 12)
+    for group in model.experts.groups.values():
+        assert (group.count, group.top_k, group.w_out.shape[1]) == (5, 3, 9)
+    assert model.text_attention.heads == model.vision_attention.heads == 4
+    assert {module.p for module in model.modules() if isinstance(module, nn.Dropout)} == {0.3}
+    assert model.weights == {"balance": 0.1, "z": 0.2, "group": 0.3}
+    assert model.vision_in.order is not None
+    assert model.text_in.order is None
+
+
+@pytest.mark.parametrize("temporal", [False, True])
+def test_only_vision_is_read_in_order(make_config, temporal):
+    assert build(make_config("text_only", temporal=temporal)).tokens_in.order is None
+    assert (build(make_config("vision_only", temporal=temporal)).tokens_in.order is not None) is temporal
+
+
+@pytest.mark.parametrize("system", ["text_only", "vision_only", "late_fusion"])
+def test_values_reach_the_baselines(make_config, system):
+    model = build(make_config(system, text_features=7, vision_features=3, width=12, dropout=0.3, outputs={"a": 4}))
+    widths = [m.in_features for name, m in model.named_modules() if name.endswith("project")]
+    assert widths == {"text_only": [7], "vision_only": [3], "late_fusion": [7, 3]}[system]
+    assert model.heads.tasks["a"].weight.shape == (4, 12)
+    assert {module.p for module in model.modules() if isinstance(module, nn.Dropout)} == {0.3}
+
+
+@pytest.mark.parametrize(("frames", "positions"), [(4, 4), (370, 370), (5000, 370)])
+def test_the_released_model_has_as_many_positions_as_needed_and_370_at_most(make_config, frames, positions):
+    model = build(make_config("released", frames=frames))
+    assert isinstance(model, Released)
+    assert model.frames == positions
+
+
+def test_an_unknown_system_is_named_with_the_known_ones(make_config):
+    with pytest.raises(DataError, match=r"unknown system 'gexcent'.*gexsent.*released"):
+        build(make_config("gexcent"))
+
+
+def change_config(**changes):
+    def change(folder):
+        path = folder / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+    return change
+
+
+def drop_key(folder):
+    path = folder / "config.json"
+    values = json.loads(path.read_text())
+    del values["top_k"]
+    path.write_text(json.dumps(values))
+
+
+def change_weights(change):
+    def rewrite(folder):
+        path = folder / "model.safetensors"
+        state = safetensors.torch.load_file(path)
+        change(state)
+        safetensors.torch.save_file(state, path)
+
+    return rewrite
+
+
+BAD = {
+    "no config": (lambda folder: (folder / "config.json").unlink(), "config.json.*cannot be read"),
+    "config is no JSON": (lambda folder: (folder / "config.json").write_text("{"), "config.json.*cannot be read"),
+    "config is no UTF-8": (lambda folder: (folder / "config.json").write_bytes(b'"\xff"'), "config.json.*cannot be"),
+    "config is a list": (lambda folder: (folder / "config.json").write_text("[1]"), "config.json.*key"),
+    "unknown key": (change_config(experts_per_token=2), "config.json.*'experts_per_token'"),
+    "missing key": (drop_key, "config.json.*'top_k'"),
+    "unknown system": (change_config(system="other"), "unknown system 'other'"),
+    "a word for a number": (change_config(width="wide"), "config.json"),
+    "a fraction for a count": (change_config(experts=2.5), "config.json"),
+    "nothing for a number": (change_config(dropout=None), "config.json"),
+    "a list of outputs": (change_config(outputs=["sentiment"]), "config.json"),
+    "an impossible top_k": (change_config(top_k=9), "config.json.*top_k"),
+    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "model.safetensors"),
+    "weights cut short": (
+        lambda folder: (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-9]),
+        "model.safetensors",
+    ),
+    "weights are text": (lambda folder: (folder / "model.safetensors").write_text("hello"), "model.safetensors"),
+    "a missing weight": (
+        change_weights(lambda state: state.pop("text_in.mean")),
+        r"(?s)model.safetensors.*text_in\.mean",
+    ),
+    "an unknown weight": (
+        change_weights(lambda state: state.update(adapter=torch.ones(2))),
+        "(?s)model.safetensors.*adapter",
+    ),
+    "a wrong shape": (
+        change_weights(lambda state: state.update({"text_in.mean": torch.ones(2)})),
+        r"(?s)model.safetensors.*text_in\.mean",
+    ),
+    "a config of another size": (change_config(width=16), "(?s)model.safetensors.*size mismatch"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_folder_is_an_error_that_names_the_file_and_the_fault(case, saved):
+    folder, _, _ = saved()
+    spoil, message = BAD[case]
+    spoil(folder)
+    with pytest.raises(DataError, match=message):
+        load_model(folder)
+
+
+def test_saving_again_replaces_the_model(saved, make_config):
+    folder, _, _ = saved()
+    config = make_config(width=16)
+    save_model(build(config), config, folder)
+    assert load_model(folder)[1] == config
