@@ -19,6 +19,7 @@ from gexsent import tasks
 from gexsent.encoders.record import EncoderRecord
 from gexsent.features import FeatureStore
 from gexsent.model import ModelConfig
+from gexsent.params import TrainParams
 from gexsent.stages.prepare import read_table
 from gexsent.training import loop
 from gexsent.training.data import Samples, Tokens, targets
@@ -99,6 +100,7 @@ def jobs(workspace: Workspace) -> list[tuple[str, loop.Job]]:
         **asdict(params.model),
     }
     plan = []
+    seeds = seed_range(params.train, labels["partition"].nunique())
     for partition, part in labels.groupby("partition", sort=True):
         known = part.set_index("id")
         columns = {
@@ -113,8 +115,13 @@ def jobs(workspace: Workspace) -> list[tuple[str, loop.Job]]:
         seen |= {"train_rows": rows[is_train], "valid_rows": rows[~is_train]}
         for system in params.train.systems:
             model = ModelConfig(system=system, frames=frames, **config)
-            plan += [(partition, loop.Job(config=model, seed=seed, **seen)) for seed in range(params.train.seeds)]
+            plan += [(partition, loop.Job(config=model, seed=seed, **seen)) for seed in seeds]
     return plan
+
+
+def seed_range(params: TrainParams, partitions: int) -> range:
+    """The seeds of every system: fewer where each of them is a fit a fold."""
+    return range(params.seeds if partitions == 1 else params.fold_seeds)
 
 
 def load_samples(workspace: Workspace) -> Samples:

@@ -41,7 +41,7 @@ class Job:
     def key(self, params: TrainParams) -> str:
         """Digest of everything that decides the result: a saved fit with the same key need not be run again."""
         digest = hashlib.sha256(source_digest("model", "training", "tasks.py").encode())
-        settings = {k: v for k, v in asdict(params).items() if k not in ("systems", "seeds")}
+        settings = {k: v for k, v in asdict(params).items() if k not in ("systems", "seeds", "fold_seeds")}
         digest.update(json.dumps([asdict(self.config), settings, self.seed], sort_keys=True).encode())
         for tensor in (self.targets, self.train_rows, self.valid_rows):
             digest.update(tensor.numpy().tobytes())
