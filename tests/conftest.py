@@ -1,0 +1,24 @@
+"""A copy of the project, as a fresh clone would have it."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """(folder, environment): the files that Git tracks, without data or history, and no real data in sight."""
+    folder = tmp_path / "clone"
+    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, names.split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    (folder / ".dvc" / "config.local").write_text("[core]\n    no_scm = true\n")
+    environment = {k: v for k, v in os.environ.items() if k != "GEXSENT_DATA"}
+    return folder, environment | {"PYTHONPATH": str(folder)}
