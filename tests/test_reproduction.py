@@ -1,6 +1,4 @@
-"""Two promises: the committed lock describes the committed code, and the sample run again from nothing gives the committed
-tables.
-"""
+"""Two promises: the committed lock describes the code, and the sample run again gives the committed tables."""
 
 import json
 import re
