@@ -67,7 +67,13 @@ def _check(options: argparse.Namespace) -> None:
         found, dataset = sources.find(name, workspace.raw), None
         if found.layouts:
             try:
-                dataset = sources.read(name, workspace.raw, seed=params.data.seed, max_bad=params.data.max_bad_rows)
+                dataset = sources.read(
+                    name,
+                    workspace.raw,
+                    seed=params.data.seed,
+                    max_bad=params.data.max_bad_rows,
+                    verify_media=params.data.verify_media,
+                )
             except DataError as error:
                 failed.append(f"{name}: {error}")
         print("\n" + sources.describe(found, dataset))

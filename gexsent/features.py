@@ -50,7 +50,7 @@ def extract(
     key = hashlib.sha256(json.dumps(plan).encode()).hexdigest()
     done = _finished(folder, key)
     starts = range(0, len(ids), shard_rows)
-    for number, start in enumerate(tqdm(starts, desc=label, unit="shard", disable=None)):
+    for number, start in enumerate(tqdm(starts, desc=label, unit="shard")):
         if number < len(done):
             continue
         part = ids[start : start + shard_rows]

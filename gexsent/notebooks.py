@@ -5,6 +5,7 @@ Stages exchange tables and weights, never notebooks. The executed copy is docume
 
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,12 @@ from gexsent.stages import source
 from gexsent.workspace import Workspace
 
 # The kernel inherits these; they must be set before it starts.
-DETERMINISTIC = {"PYTHONHASHSEED": "0", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+KERNEL = {
+    "PYTHONHASHSEED": "0",
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+    "TQDM_MININTERVAL": "5",  # progress goes through a pipe to the screen
+    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+}
 
 
 def execute(name: str, workspace: Workspace, *, per_dataset: bool = True) -> Path:
@@ -44,9 +50,17 @@ def execute(name: str, workspace: Workspace, *, per_dataset: bool = True) -> Pat
     unknown = parameters.keys() - papermill.inspect_notebook(str(path)).keys()
     if unknown:
         raise DataError(f"{path}: its `parameters` cell does not set {sorted(unknown)[0]!r}")
-    os.environ.update(DETERMINISTIC)
+    os.environ.update(KERNEL)
     partial = target.with_suffix(".failed.ipynb")
-    papermill.execute_notebook(str(path), str(partial), parameters, cwd=str(workspace.root), progress_bar=False)
+    print(f"{name}, {workspace.dataset if per_dataset else 'all data sets'}, {workspace.edition} edition", flush=True)
+    papermill.execute_notebook(
+        str(path),
+        str(partial),
+        parameters,
+        cwd=str(workspace.root),
+        progress_bar=False,
+        stderr_file=sys.stderr,  # progress bars of the stage, which the cleaned copy leaves out
+    )
     notebook = clean(nbformat.read(partial, as_version=4))
     nbformat.write(notebook, target)
     partial.unlink()

@@ -185,7 +185,7 @@ def _check_media(samples, root: Path, quarantine, decode: bool) -> None:
     from gexsent.data.table import WITHOUT
 
     rows = samples.index[samples["kind"] != "none"]
-    for row in tqdm(rows, desc="check media", disable=None):
+    for row in tqdm(rows, desc="check media"):
         path, kind = root / samples.at[row, "media"], samples.at[row, "kind"]
         problem = ""
         if not path.is_file():

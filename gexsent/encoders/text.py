@@ -53,7 +53,7 @@ class TextEncoder:
         Texts of similar length share a batch of at most `batch_tokens` tokens, padding included.
         """
         results: list[np.ndarray | None] = [None] * len(texts)
-        bar = tqdm(total=len(texts), desc="text", disable=None if progress else True)
+        bar = tqdm(total=len(texts), desc="text", disable=not progress)
         for rows in self._batches(texts, batch_tokens):
             states, mask = self.encode_batch([texts[row] for row in rows])
             for row, state, real in zip(rows, states, mask, strict=True):

@@ -37,10 +37,10 @@ def predict(workspace: Workspace, test: pd.DataFrame) -> pd.DataFrame:
     settings = workspace.params.train
     device = pick_device()
     frames = []
-    plan = [
-        (p, s, seed) for p in test["partition"].unique() for s in settings.systems for seed in range(settings.seeds)
-    ]
-    for partition, system, seed in tqdm(plan, desc="predict", disable=None):
+    partitions = test["partition"].unique()
+    seeds = train.seed_range(settings, len(partitions))
+    plan = [(p, s, seed) for p in partitions for s in settings.systems for seed in seeds]
+    for partition, system, seed in tqdm(plan, desc="predict"):
         ids = test.loc[test["partition"] == partition, "id"].tolist()
         outputs = loop.predict(
             workspace.fit(system, partition, seed), samples, samples.rows(ids), batch=settings.batch, device=device

@@ -38,7 +38,7 @@ def run(workspace: Workspace) -> pd.DataFrame:
     folders = [workspace.fit(job.config.system, partition, job.seed) for partition, job in plan]
     for folder in set(workspace.models.glob("*/*/seed*")) - set(folders):
         shutil.rmtree(folder)
-    progress = tqdm(total=len(plan), desc=f"train {workspace.dataset}", disable=None)
+    progress = tqdm(total=len(plan), desc=f"train {workspace.dataset}", unit="fit")
     if pick_device() != "cpu":
         torch.use_deterministic_algorithms(True, warn_only=True)
         for index in range(len(plan)):
