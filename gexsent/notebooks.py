@@ -76,8 +76,19 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         cell["id"] = f"cell-{index:02d}"
         if cell.cell_type == "code":
             # stderr holds progress bars and warnings about this machine; the log on the screen has them.
-            cell.outputs = [_clean_output(o) for o in cell.outputs if o.get("name") != "stderr"]
+            cell.outputs = _joined([_clean_output(o) for o in cell.outputs if o.get("name") != "stderr"])
     return notebook
+
+
+def _joined(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    # The kernel flushes printed text on a timer: into how many pieces it falls differs from run to run.
+    result: list[nbformat.NotebookNode] = []
+    for output in outputs:
+        if result and output.output_type == result[-1].output_type == "stream":
+            result[-1].text += output.text
+        else:
+            result.append(output)
+    return result
 
 
 def _clean_output(output: nbformat.NotebookNode) -> nbformat.NotebookNode:

@@ -50,6 +50,7 @@ def _intensities(axes: Axes, labels: pd.DataFrame) -> None:
     axes.hist(parts, BINS, stacked=True, color=list(SENTIMENT_COLOURS.values()), edgecolor="white", linewidth=0.8)
     axes.axvline(labels["intensity"].median(), color="black", linewidth=1, linestyle="--")
     axes.set(title="Intensity", xlabel="intensity, in bins of half a point (dashed: median)", ylabel="rows")
+    axes.yaxis.get_major_locator().set_params(integer=True)
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.grid(axis="x", visible=False)
 
@@ -60,6 +61,7 @@ def _sentiments(axes: Axes, labels: pd.DataFrame) -> None:
     axes.bar_label(bars, [f"{count:,}\n{count / counts.sum():.0%}" for count in counts], fontsize=9, padding=2)
     axes.margins(y=0.22)
     axes.set(title="Sentiment in three classes", ylabel="rows")
+    axes.yaxis.get_major_locator().set_params(integer=True)
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.grid(axis="x", visible=False)
 
@@ -145,6 +147,7 @@ def _bars(axes: Axes, values: np.ndarray, highest: int) -> None:
     edges = np.arange(values.min() - 0.5, highest + step + 0.5, step)
     axes.hist(values, edges, color=BAR, edgecolor="white", linewidth=0.6)
     axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.get_major_locator().set_params(integer=True)
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.grid(axis="x", visible=False)
 
@@ -158,7 +161,7 @@ def spread(labels: pd.DataFrame, count: int) -> list[str]:
 
 
 def pictures(
-    root: Path, samples: pd.DataFrame, labels: pd.DataFrame, ids: list[str], edition: str, *, frames: int = 4
+    root: Path, samples: pd.DataFrame, labels: pd.DataFrame, ids: list[str], edition: str, *, frames: int = 3
 ) -> Figure:
     """The picture, or `frames` frames, of each of these samples, with label and text. Shows rows: ask before real data.
 
@@ -166,18 +169,18 @@ def pictures(
     """
     rows = samples.set_index("id").loc[ids]
     values, column = labels.set_index("id")[target(labels)], target(labels)
-    clips = (rows["kind"] == "clip").any()
-    across = 1 if clips else min(4, len(ids))
+    frames = 0 if (rows["kind"] == "none").all() else frames
+    lines = not (rows["kind"] == "image").any()  # clips and mere texts have a line each, pictures stand side by side
+    across = 1 if lines else min(4, len(ids))
     down = -(-len(ids) // across)
-    shape = (1.15 * frames + 4, 1.25 * down + 0.3) if clips else (2.25 * across, 2.85 * down + 0.3)
-    figure = plt.figure(figsize=shape)
+    figure = plt.figure(figsize=(0.9 * frames + 4, down + 0.3) if lines else (2.25 * across, 2.85 * down + 0.3))
     grid = figure.add_gridspec(
-        down, frames + 1 if clips else across, width_ratios=[1] * frames + [3] if clips else None
+        down, frames + 1 if lines else across, width_ratios=[0.9] * frames + [4] if lines else None
     )
     for place, (id_, row) in enumerate(rows.iterrows()):
         label = f"{id_}: {describe(values[id_], column)}"
         images = _images(root, row, frames)
-        if clips:
+        if lines:
             for number, image in enumerate(images):
                 _show(figure.add_subplot(grid[place, number]), image)
             axes = figure.add_subplot(grid[place, frames])

@@ -54,7 +54,9 @@ def use_style() -> None:
 
 def annotate(figure: Figure, edition: str) -> Figure:
     """Write under the figure what kind of numbers it holds."""
-    figure.supxlabel(EDITION_NOTES.get(edition, f"Edition {edition}."), fontsize=7.5, color="#666666", x=0.01, ha="left")
+    figure.supxlabel(
+        EDITION_NOTES.get(edition, f"Edition {edition}."), fontsize=7.5, color="#666666", x=0.01, ha="left"
+    )
     return figure
 
 

@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold, cross_val_predict
@@ -21,6 +22,12 @@ from gexsent.report.style import annotate
 
 COLOURS = {"text": "#0072B2", "vision": "#009E73"}
 PARTS = 8  # of a sequence, when places are compared between sequences of different length
+KINDS = {
+    "absent": "No sample has vision: the encoder was given nothing, and there are no tokens to look at.",
+    "vector": "Each sample has one vector for its whole picture: there are no places in it to compare.",
+    "grid": "Each picture gives a class token, then a token for each patch of a square grid.",
+    "sequence": "Each sample gives a sequence of tokens, in order of time.",
+}
 RIDGE = 100.0  # on standardised features; of little weight for thousands of rows, and of much for a few
 
 
@@ -64,8 +71,9 @@ def lengths(stores: dict[str, FeatureStore], edition: str) -> Figure:
         pad = 2 if low == high else 0
         axes.hist(values, np.arange(low - 0.5, high + step + 0.5, step), color=COLOURS[name], edgecolor="white")
         axes.set(title=name.capitalize(), xlabel=f"tokens (median {np.median(values):.0f})", ylabel="samples")
-        axes.set_xlim(low - 0.5 - pad, high + 0.5 + pad)
+        axes.set_xlim(max(0, low - 0.5 - pad), high + 0.5 + pad)
         axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.yaxis.get_major_locator().set_params(integer=True)
         axes.yaxis.set_major_formatter("{x:,.0f}")
         axes.grid(axis="x", visible=False)
     return annotate(figure, edition)
@@ -83,7 +91,7 @@ def norms(stores: dict[str, FeatureStore], edition: str) -> Figure:
         label = "first token" if len(rest) else "the only token"
         axes.hist(first, edges, weights=weights[0], histtype="step", color="black", linewidth=1.3, label=label)
         axes.set(title=name.capitalize(), xlabel="Euclidean norm of a token", ylabel="share of the tokens")
-        axes.yaxis.set_major_formatter("{x:.0%}")
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.legend(loc="upper left")
     return annotate(figure, edition)
 
@@ -171,7 +179,7 @@ def unusual(states: np.ndarray) -> np.ndarray:
 def film(images: Sequence, times: Sequence[float], states: np.ndarray, edition: str) -> Figure:
     """Frames of a clip with their times, and how far each has moved from the first, as cosine distance. Shows rows."""
     unit = _unit(np.asarray(states, np.float32))
-    figure, strip = plt.subplots(1, len(images), figsize=(1.5 * len(images), 2.2), squeeze=False)
+    figure, strip = plt.subplots(1, len(images), figsize=(0.85 * len(images) + 0.3, 1.55), squeeze=False)
     for axes, image, time, moved in zip(strip[0], images, times, 1 - unit @ unit[0], strict=True):
         axes.imshow(image)
         axes.set_title(f"{time:.1f} s", fontsize=9)
@@ -233,7 +241,12 @@ def where(store: FeatureStore, negative: Sequence[int], positive: Sequence[int],
         figure, axes = plt.subplots(figsize=(6, 3))
         axes.plot(range(1, len(distance) + 1), distance, marker="o", color=COLOURS["vision"])
         axes.axhline(chance, color="#666666", linestyle="--", linewidth=1, label="by chance")
-        axes.set(title=title, xlabel="place in the clip, first to last", ylabel=note.split("\n")[0], ylim=(0, None))
+        axes.set(
+            title=title,
+            xlabel="place in the clip, first to last",
+            ylabel=note.split("\n")[0],
+            ylim=(0, 1.15 * max(distance.max(), chance)),
+        )
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend(loc="lower right")
     return annotate(figure, edition)
