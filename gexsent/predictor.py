@@ -1,5 +1,7 @@
 """Score one's own posts with a trained model."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from gexsent.errors import DataError
 from gexsent.model import Batch, ModelConfig, load_model
 from gexsent.tasks import CATEGORIES, SENTIMENTS, decode
 
+BROUGHT = "features"  # value of `text` in encoders.json where no encoder made them
 LEVEL_NAMES = {
     "humour": ("not funny", "funny", "very funny", "hilarious"),
     "sarcasm": ("not sarcastic", "general", "twisted meaning", "very twisted"),
@@ -31,7 +34,12 @@ class Predictor:
     """
 
     def __init__(
-        self, model: torch.nn.Module, config: ModelConfig, text: TextEncoder, vision: VisionEncoder | None, frames: int
+        self,
+        model: torch.nn.Module,
+        config: ModelConfig,
+        text: TextEncoder | None,
+        vision: VisionEncoder | None,
+        frames: int,
     ):
         self.model, self.config, self.text, self.vision, self.frames = model.eval(), config, text, vision, frames
 
@@ -48,18 +56,19 @@ class Predictor:
             folder = _download(str(name))
         record = EncoderRecord.read(folder)
         model, config = load_model(folder)
-        text = load_text_encoder(record.text, max_tokens=record.max_tokens)
-        _same(folder, record.text, record.text_fingerprint, text.fingerprint)
-        vision = None
+        text = vision = None
+        if record.text != BROUGHT:
+            load = partial(load_text_encoder, record.text, max_tokens=record.max_tokens)
+            text = _same(folder, record.text, record.text_fingerprint, load)
         if record.vision is not None:
-            vision = load_vision_encoder(record.vision, record.vision_weights)
-            _same(folder, record.vision, record.vision_fingerprint, vision.fingerprint)
+            load = partial(load_vision_encoder, record.vision, record.vision_weights)
+            vision = _same(folder, record.vision, record.vision_fingerprint, load)
         return cls(model, config, text, vision, record.frames)
 
     @torch.inference_mode()
     def __call__(
         self,
-        text: str = "",
+        text: str | np.ndarray = "",
         *,
         image: Image.Image | Path | str | None = None,
         clip: Path | str | None = None,
@@ -68,8 +77,9 @@ class Predictor:
         """Score one post.
 
         Args:
-            text: what was said or written; "" for none.
-            image: a picture, or the path of one.
+            text: what was said or written; "" for none. (T, Dt) features for a model trained on text features brought
+                along.
+            image: a picture, or the path of one. To a model of clips it is a clip of one frame.
             clip: the path of a video.
             vision: (T, Dv) visual features, for a model that was trained on features brought along.
 
@@ -83,40 +93,52 @@ class Predictor:
         given = [kind for kind, value in (("image", image), ("clip", clip), ("vision", vision)) if value is not None]
         if len(given) > 1:
             raise DataError(f"{given[0]} and {given[1]} were both given: choose one visual input")
-        if not given and not text.strip():
-            raise DataError("nothing to score: give a text, an image or a clip")
-        words = torch.from_numpy(np.array(self.text.encode([text])[0], np.float32))  # (L, Dt)
+        words = self._read(text)  # (L, Dt), L = 0 without a text
         seen = self._see(image, clip, vision)  # (T, Dv), T = 0 without a visual input
-        batch = Batch(
-            text=words[None],
-            text_mask=torch.full((1, len(words)), bool(text.strip())),
-            vision=seen[None] if len(seen) else torch.zeros(1, 1, self.config.vision_features),
-            vision_mask=torch.full((1, max(1, len(seen))), len(seen) > 0),
-        )
-        heads = self.model(batch).heads
+        if not len(words) and not len(seen):
+            raise DataError("nothing to score: give a text, an image or a clip")
+        heads = self.model(Batch(*_alone(words), *_alone(seen))).heads
         return _readable({name: column[0] for name, column in decode({k: v.numpy() for k, v in heads.items()}).items()})
+
+    def _read(self, text: str | np.ndarray) -> torch.Tensor:
+        if not isinstance(text, str):
+            return _brought("text", text, self.config.text_features)
+        if not text.strip():
+            return torch.zeros(0, self.config.text_features)
+        if self.text is None:
+            raise DataError("this model has no text encoder: pass its features as `text`")
+        return torch.from_numpy(np.array(self.text.encode([text])[0], np.float32))
 
     def _see(self, image: Any, clip: Any, vision: np.ndarray | None) -> torch.Tensor:
         if vision is not None:
-            vision = np.asarray(vision, np.float32)
-            if vision.ndim != 2 or vision.shape[1] != self.config.vision_features or not np.isfinite(vision).all():
-                raise DataError(f"vision: expected finite values of shape (T, {self.config.vision_features})")
-            return torch.from_numpy(vision)
+            return _brought("vision", vision, self.config.vision_features)
         if image is None and clip is None:
             return torch.zeros(0, self.config.vision_features)
         if self.vision is None:
             raise DataError("this model has no vision encoder: pass its features as `vision`, or text alone")
         if image is not None:
-            picture = image if isinstance(image, Image.Image) else media.open_image(Path(image))
-            features = self.vision.encode_images([picture])[0]
+            frames = [image if isinstance(image, Image.Image) else media.open_image(Path(image))]
+        elif self.config.temporal:
+            frames = media.read_frames(Path(clip), self.frames)[0]
         else:
-            features = self.vision.encode_frames(media.read_frames(Path(clip), self.frames)[0])
-        if features.shape[1] != self.config.vision_features:
-            kind = "clips" if image is not None else "images"
-            raise DataError(
-                f"this model was trained on {kind}: its visual features are {self.config.vision_features} wide"
-            )
+            raise DataError("this model was trained on images: give one frame of the clip as `image`")
+        # What a model saw in training decides: frame vectors of clips, or patches of images.
+        features = self.vision.encode_frames(frames) if self.config.temporal else self.vision.encode_images(frames)[0]
         return torch.from_numpy(np.array(features, np.float32))
+
+
+def _brought(name: str, features: np.ndarray, width: int) -> torch.Tensor:
+    features = np.array(features, np.float32)
+    if features.ndim != 2 or features.shape[1] != width or not np.isfinite(features).all():
+        raise DataError(f"{name}: expected finite values of shape (T, {width})")
+    return torch.from_numpy(features)
+
+
+def _alone(tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tokens (T, D) as a batch of one (1, max(1, T), D) with its mask; without tokens the modality is absent."""
+    there = len(tokens) > 0
+    padded = tokens if there else tokens.new_zeros(1, tokens.shape[1])
+    return padded[None], torch.full((1, len(padded)), there)
 
 
 def _readable(columns: dict[str, Any]) -> dict[str, Any]:
@@ -136,9 +158,16 @@ def _readable(columns: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _same(folder: Path, name: str, expected: str | None, found: str) -> None:
-    if expected != found:
-        raise DataError(f"{folder}: the encoder {name} at hand is not the one that this model was trained with")
+def _same(folder: Path, name: str, expected: str | None, load: Callable[..., Any]) -> Any:
+    """The encoder with the fingerprint that the model's folder records: as it is here, or in a GPU's bfloat16.
+
+    A fingerprint is taken of the weights as they were used, so features made in bfloat16 need the same rounding here.
+    """
+    for options in ({}, {"dtype": torch.bfloat16}):
+        encoder = load(**options)
+        if encoder.fingerprint == expected:
+            return encoder
+    raise DataError(f"{folder}: the encoder {name} at hand is not the one that this model was trained with")
 
 
 def _download(name: str) -> Path:

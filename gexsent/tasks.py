@@ -53,10 +53,15 @@ def decode(outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
     Probabilities come from the heads as they are. Where training corrected for uneven classes they refer to classes
     that are equally frequent.
+
+    Raises:
+        ValueError: an output is not finite, as after a training that diverged.
     """
     columns: dict[str, np.ndarray] = {}
     for name, raw in outputs.items():
         raw = np.asarray(raw, np.float64)
+        if not np.isfinite(raw).all():
+            raise ValueError(f"{name}: the outputs hold NaN or infinity; the training of this model diverged")
         if name == "intensity":
             columns["pred_intensity"] = raw[:, 0].astype(np.float32)
         elif name == "sentiment":
@@ -67,7 +72,7 @@ def decode(outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
                 columns[f"p_sentiment_{sentiment}"] = probability[:, index].astype(np.float32)
         elif name.endswith("_present"):
             category = name.removesuffix("_present")
-            columns[f"p_{category}_present"] = (1 / (1 + np.exp(-raw[:, 0]))).astype(np.float32)
+            columns[f"p_{category}_present"] = np.exp(-np.logaddexp(0, -raw[:, 0])).astype(np.float32)
             columns[f"pred_{category}_present"] = (raw[:, 0] > 0).astype(np.int8)
         else:
             category = name.removesuffix("_level")

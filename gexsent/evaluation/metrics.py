@@ -23,7 +23,8 @@ def intensity(pred: np.ndarray, true: np.ndarray) -> dict[str, float]:
         pred, true: (N,) intensities.
 
     Returns:
-        mae and corr in their own units (corr is NaN when either side is constant), the others from 0 to 100.
+        mae and corr in their own units, the others from 0 to 100. Undefined values are NaN, with a MetricWarning: corr
+        when either side is constant, the non-0 pair when every label is 0.
 
     Raises:
         ValueError: empty, of different lengths, or not finite.
@@ -32,6 +33,8 @@ def intensity(pred: np.ndarray, true: np.ndarray) -> dict[str, float]:
     if not np.isfinite(pred).all() or not np.isfinite(true).all():
         raise ValueError("intensities must be finite; found NaN or infinity")
     nonzero = true != 0
+    if not nonzero.any():
+        warnings.warn("Acc-2 and F1 non-0 are undefined: every label is 0", MetricWarning, stacklevel=2)
     scores = {
         "mae": float(np.abs(pred - true).mean()),
         "corr": _pearson(pred, true),
@@ -52,6 +55,8 @@ def _pearson(pred: np.ndarray, true: np.ndarray) -> float:
     if np.ptp(pred) == 0 or np.ptp(true) == 0:
         warnings.warn("Corr is undefined: the predictions or the labels are constant", MetricWarning, stacklevel=3)
         return float("nan")
+    # Scaled to 1 first: the squares of values that hardly differ would underflow to 0.
+    pred, true = (centred / np.abs(centred).max() for centred in (pred - pred.mean(), true - true.mean()))
     return float(np.corrcoef(pred, true)[0, 1])
 
 
@@ -61,7 +66,7 @@ def confusion(pred: np.ndarray, true: np.ndarray, classes: list[int]) -> np.ndar
     Raises:
         ValueError: lengths differ, nothing given, or a value is no class.
     """
-    pred, true = _pair(pred, true, np.int64)
+    pred, true = _class_pair(pred, true)
     unknown = set(np.unique(np.concatenate([pred, true])).tolist()) - set(classes)
     if unknown:
         raise ValueError(f"{sorted(unknown)[0]} is not one of the classes {classes}")
@@ -98,8 +103,15 @@ def weighted_f1(pred: np.ndarray, true: np.ndarray) -> float:
 
 def accuracy(pred: np.ndarray, true: np.ndarray) -> float:
     """Share of equal pairs, from 0 to 100."""
-    pred, true = _pair(pred, true, np.int64)
+    pred, true = _class_pair(pred, true)
     return 100 * float((pred == true).mean())
+
+
+def _class_pair(pred: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    pair = _pair(pred, true, np.float64)
+    if any((values != np.round(values)).any() or not np.isfinite(values).all() for values in pair):
+        raise ValueError("classes must be whole numbers")  # a cast would cut 0.7 off to 0 and say nothing
+    return pair[0].astype(np.int64), pair[1].astype(np.int64)
 
 
 def _pair(pred: np.ndarray, true: np.ndarray, dtype: type) -> tuple[np.ndarray, np.ndarray]:

@@ -19,6 +19,7 @@ from gexsent.report.style import COLOURS, SYSTEM_NAMES, annotate
 
 FIT = ["system", "partition", "seed"]
 GROUP_COLOURS = {"text": COLOURS["text_only"], "vision": COLOURS["vision_only"], "shared": "#E69F00"}
+NARROWEST = 9.0  # inches: the note under the figure takes as much
 # Columns that the router logs for each group of experts or modality: prefix, title, limits of the axis.
 ROUTER = (
     ("entropy_", "Usage entropy (1: even)", (0, 1.05)),
@@ -30,8 +31,10 @@ ROUTER = (
 
 def fits(history: pd.DataFrame) -> pd.DataFrame:
     """One row a fit: epochs run, the best epoch (from 1, the earlier of equals) and its validation loss."""
-    groups = history.groupby(FIT, sort=False)
-    best = history.loc[groups["valid_loss"].idxmin(), [*FIT, "epoch", "valid_loss"]]
+    history = history.reset_index(drop=True)
+    # A loss that is not a number is never the best; where a fit has no other, its first epoch is what it kept.
+    groups = history.assign(rank=history["valid_loss"].fillna(np.inf)).groupby(FIT, sort=False)
+    best = history.loc[groups["rank"].idxmin(), [*FIT, "epoch", "valid_loss"]]
     result = best.rename(columns={"epoch": "best_epoch"}).reset_index(drop=True)
     result.insert(3, "epochs", groups["epoch"].max().to_numpy())
     return result
@@ -48,7 +51,7 @@ def stopping(history: pd.DataFrame) -> pd.DataFrame:
     losses = groups["valid_loss"]
     columns = {"fits": groups.size(), "epochs run": span("epochs"), "best epoch": span("best_epoch")}
     columns |= {"best validation loss": losses.mean(), "sd": losses.std(ddof=1)}
-    return pd.DataFrame(columns).rename(index=system_name).rename_axis("system")
+    return pd.DataFrame(columns).loc[_systems(history)].rename(index=system_name).rename_axis("system")
 
 
 def spread(history: pd.DataFrame, column: str) -> pd.DataFrame:
@@ -59,7 +62,7 @@ def spread(history: pd.DataFrame, column: str) -> pd.DataFrame:
 
 def mean_losses(history: pd.DataFrame, systems: Iterable[str]) -> pd.DataFrame:
     """Mean validation loss by epoch, one column for each of these systems; NaN beyond what every fit of it ran."""
-    means = {system: spread(history[history["system"] == system], "valid_loss")["mean"] for system in systems}
+    means = {system: spread(_of(history, system), "valid_loss")["mean"] for system in systems}
     epochs = pd.RangeIndex(1, int(history["epoch"].max()) + 1, name="epoch")
     return pd.DataFrame({system: mean.reindex(epochs) for system, mean in means.items()}, index=epochs)
 
@@ -67,14 +70,15 @@ def mean_losses(history: pd.DataFrame, systems: Iterable[str]) -> pd.DataFrame:
 def losses(history: pd.DataFrame, edition: str) -> Figure:
     """A panel a system: validation loss of every fit with a dot at its best epoch, means, and a band of one sd."""
     names = _systems(history)
-    size = (max(5.5, 2.35 * len(names) + 0.8), 3.3)
+    size = (max(NARROWEST, 2.35 * len(names) + 0.8), 3.3)
     figure, axes = plt.subplots(1, len(names), figsize=size, sharex=True, sharey=True, squeeze=False)
     best = fits(history)
     for axis, system in zip(axes[0], names, strict=True):
-        part, colour = history[history["system"] == system], _colour(system)
+        part, colour = _of(history, system), _colour(system)
         for _, run in part.groupby(["partition", "seed"]):
             axis.plot(run["epoch"], run["valid_loss"], color=colour, linewidth=0.7, alpha=0.35)
-        _band(axis, spread(part, "train_loss"), "black", "training, mean", linestyle="--", linewidth=1.2)
+        training = spread(part, "train_loss")["mean"]
+        axis.plot(training.index, training, color="black", linestyle="--", linewidth=1.2)
         _band(axis, spread(part, "valid_loss"), colour, "validation, mean ± sd")
         chosen = best[best["system"] == system]
         axis.plot(
@@ -89,7 +93,7 @@ def losses(history: pd.DataFrame, edition: str) -> Figure:
         plt.Line2D([], [], color="#444444", linewidth=0.7, alpha=0.5, label="validation, each fit"),
         plt.Line2D([], [], color="#444444", marker="o", linestyle="", markersize=5, label="epoch that is kept"),
     ]
-    figure.legend(handles=handles, loc="outside upper left", ncols=4 if len(names) > 2 else 2, fontsize=8.5)
+    figure.legend(handles=handles, loc="outside upper left", ncols=4, fontsize=8.5)
     return annotate(figure, edition)
 
 
@@ -98,19 +102,21 @@ def task_losses(history: pd.DataFrame, edition: str) -> Figure:
     columns = _columns(history, "valid_", leave="valid_loss")
     across = min(5, len(columns))
     down = -(-len(columns) // across)
-    size = (2.1 * across + 1.9, 2.15 * down + 0.5)
+    size = (max(NARROWEST, 2.1 * across + 1.9), (2.0 if down > 1 else 2.5) * down + 0.6)
     figure, axes = plt.subplots(down, across, figsize=size, sharex=True, squeeze=False)
     for axis in axes.flat[len(columns) :]:
         axis.axis("off")
     for axis, column in zip(axes.flat, columns, strict=False):
         for system in _systems(history):
-            _band(axis, spread(history[history["system"] == system], column), _colour(system), system_name(system))
+            mean = spread(_of(history, system), column)["mean"]
+            axis.plot(mean.index, mean, color=_colour(system), label=system_name(system), marker=_dot(mean))
         axis.set_title(column.removeprefix("valid_").replace("_", ", "), fontsize=9.5)
         axis.xaxis.get_major_locator().set_params(integer=True, nbins=4)
         axis.tick_params(labelsize=8)
     for axis in axes.flat[max(0, len(columns) - across) : len(columns)]:  # the lowest panel of each column
-        axis.set_xlabel("epoch")
         axis.tick_params(labelbottom=True)
+    for axis in axes[-1]:
+        axis.set_xlabel("epoch")
     figure.supylabel("validation loss", fontsize=10)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", fontsize=8.5)
@@ -126,7 +132,7 @@ def routing(history: pd.DataFrame, edition: str) -> Figure | None:
     names = [s for s in _systems(history) if any(_columns(_of(history, s), prefix) for prefix, _, _ in panels)]
     if not panels:
         return None
-    size = (3.7 * len(panels) + 1, 2.7 * len(names) + 0.3)
+    size = (max(NARROWEST, 3.7 * len(panels) + 1), 2.6 * len(names) + 0.3)
     figure, axes = plt.subplots(len(names), len(panels), figsize=size, squeeze=False)
     for row, system in zip(axes, names, strict=True):
         part = _of(history, system)
@@ -135,7 +141,7 @@ def routing(history: pd.DataFrame, edition: str) -> Figure | None:
                 group = column.removeprefix(prefix)
                 _band(axis, spread(part, column), _group_colour(group), group)
             axis.set(title=f"{system_name(system)}: {title.lower()}", xlabel="epoch")
-            axis.set_ylim(*(limits or (0, max(1.0, 1.1 * axis.get_ylim()[1]))))
+            axis.set_ylim(*(limits or (-0.03, max(1.0, 1.1 * axis.get_ylim()[1]))))
             axis.xaxis.get_major_locator().set_params(integer=True)
     handles = {line.get_label(): line for axis in axes.flat for line in axis.get_lines()}
     figure.legend(handles=list(handles.values()), loc="outside right upper")
@@ -147,7 +153,9 @@ def auxiliary(history: pd.DataFrame, edition: str) -> Figure | None:
     names = [system for system in _systems(history) if _columns(_of(history, system), "aux_")]
     if not names:
         return None
-    figure, axes = plt.subplots(1, len(names), figsize=(4.2 * len(names) + 1.6, 3.0), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(
+        1, len(names), figsize=(max(NARROWEST, 4.2 * len(names) + 1.6), 3.0), sharey=True, squeeze=False
+    )
     columns = _columns(history, "aux_")
     colours = dict(zip(columns, sns.color_palette("colorblind", len(columns)).as_hex(), strict=True))
     for axis, system in zip(axes[0], names, strict=True):
@@ -198,7 +206,10 @@ def system_name(system: str) -> str:
 
 
 def _systems(history: pd.DataFrame) -> list[str]:
-    return list(dict.fromkeys(history["system"]))
+    """In the order of all figures and tables, unknown ones last: a folder of fits has them by the alphabet."""
+    order = list(SYSTEM_NAMES)
+    found = dict.fromkeys(history["system"])
+    return sorted(found, key=lambda name: order.index(name) if name in order else len(order))
 
 
 def _of(history: pd.DataFrame, system: str) -> pd.DataFrame:
@@ -218,11 +229,16 @@ def _group_colour(group: str) -> str:
     return GROUP_COLOURS.get(group, "#444444")
 
 
+def _dot(points: pd.Series | pd.DataFrame) -> str | None:
+    """The line through a single epoch cannot be seen: it gets a dot."""
+    return "o" if len(points) == 1 else None
+
+
 def _band(
     axes: Axes, part: pd.DataFrame, colour: str, label: str, *, linestyle: str = "-", linewidth: float = 2
 ) -> None:
-    """A line of means with one deviation to either side. A single epoch would be an invisible line: it gets a dot."""
-    marker = "o" if len(part) == 1 else None
+    """A line of means with one deviation to either side."""
+    marker = _dot(part)
     axes.plot(
         part.index, part["mean"], color=colour, label=label, linestyle=linestyle, linewidth=linewidth, marker=marker
     )

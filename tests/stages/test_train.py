@@ -1,0 +1,211 @@
+"""The training stage on a small generated project: what it leaves, what it keeps, and what it cannot see."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gexsent.model import load_model
+from gexsent.stages import prepare, train
+from gexsent.training import loop
+
+FITS = [f"{system}/official/seed{seed}" for system in ("gexsent", "text_only") for seed in (0, 1)]
+
+
+@pytest.fixture
+def epochs_run(monkeypatch):
+    """How many epochs were run; set "limit" to have the process die before the next one."""
+    original, counter = loop._Run.one_epoch, {"run": 0, "limit": None}
+
+    def one_epoch(run):
+        if counter["run"] == counter["limit"]:
+            raise KeyboardInterrupt
+        counter["run"] += 1
+        original(run)
+
+    monkeypatch.setattr(loop._Run, "one_epoch", one_epoch)
+    return counter
+
+
+@pytest.mark.usefixtures("one_process")
+def test_leaves_a_loadable_fit_for_each_system_and_seed(open_project, files_under):
+    workspace = open_project()
+    train.run(workspace)
+    names = ("config.json", "encoders.json", "fit.json", "history.jsonl", "model.safetensors")
+    assert set(files_under(workspace.models)) == {f"{fit}/{name}" for fit in FITS for name in names}
+    for fit in FITS:
+        _, config = load_model(workspace.models / fit)
+        assert config.system == fit.split("/")[0]
+        assert config.temporal  # these are clips
+        record = (workspace.models / fit / "encoders.json").read_bytes()
+        assert record == (workspace.features / "encoders.json").read_bytes()
+
+
+@pytest.mark.usefixtures("one_process")
+def test_the_history_has_one_row_a_fit_and_epoch(open_project):
+    workspace = open_project()
+    history = train.run(workspace)
+    expected = [[s, "official", seed, e] for s in ("gexsent", "text_only") for seed in (0, 1) for e in (1, 2)]
+    assert history[["system", "partition", "seed", "epoch"]].to_numpy().tolist() == expected
+    always = ["train_loss", "valid_loss", "valid_intensity", "valid_sentiment"]
+    assert history[always].notna().all().all()
+    experts = [f"{kind}_{group}" for kind in ("entropy", "dead") for group in ("text", "vision", "shared")]
+    experts += ["aux_balance", "aux_z", "aux_group"]
+    assert history.loc[history["system"] == "gexsent", experts].notna().all().all()
+    assert history.loc[history["system"] == "text_only", experts].isna().all().all()
+    saved = pd.read_csv(workspace.results / "history" / "mosi.csv")
+    pd.testing.assert_frame_equal(saved, history, rtol=1e-5, check_dtype=False)
+
+
+def test_in_processes_it_ends_with_the_same_bytes(open_project, files_under, monkeypatch, request):
+    """The way it runs for a user, against the same fits one after the other in this process."""
+    workspace = open_project()
+    monkeypatch.setattr(train, "pick_device", lambda: "cpu")
+    train.run(workspace)
+    apart = files_under(workspace.models)
+    shutil.rmtree(workspace.models)
+    request.getfixturevalue("one_process")
+    train.run(workspace)
+    assert files_under(workspace.models) == apart
+
+
+@pytest.mark.usefixtures("one_process")
+def test_goes_on_after_a_kill_without_fitting_again_what_is_finished(open_project, files_under, epochs_run):
+    workspace = open_project()
+    epochs_run["limit"] = 5  # two fits of two epochs, and one epoch of the third
+    with pytest.raises(KeyboardInterrupt):
+        train.run(workspace)
+    finished = {name: content for name, content in files_under(workspace.models).items() if "gexsent" in name}
+    assert len([name for name in finished if name.endswith("fit.json")]) == 2
+    epochs_run.update(run=0, limit=None)
+    train.run(workspace)
+    assert epochs_run["run"] == 4
+    after = files_under(workspace.models)
+    assert {name: after[name] for name in finished} == finished
+    epochs_run.update(run=0)
+    train.run(workspace)
+    assert epochs_run["run"] == 0
+    assert files_under(workspace.models) == after
+
+
+@pytest.mark.usefixtures("one_process")
+def test_fits_no_longer_asked_for_go(open_project, files_under, epochs_run):
+    train.run(open_project())
+    epochs_run.update(run=0)
+    workspace = open_project(seeds=1, systems=["text_only", "late_fusion"])
+    history = train.run(workspace)
+    assert {path.rsplit("/", 1)[0] for path in files_under(workspace.models)} == {
+        "text_only/official/seed0",
+        "late_fusion/official/seed0",
+    }
+    assert set(history["system"]) == {"text_only", "late_fusion"}
+    assert epochs_run["run"] == 2  # those of late_fusion
+
+
+@pytest.mark.usefixtures("one_process")
+def test_another_setting_fits_everything_again(open_project, epochs_run):
+    train.run(open_project())
+    epochs_run.update(run=0)
+    train.run(open_project(lr=0.02))
+    assert epochs_run["run"] == 8
+
+
+@pytest.mark.usefixtures("one_process")
+def test_test_labels_are_not_opened(open_project, files_under):
+    """Rubbish in their place, then nothing at all, and no raw files either: the same bytes of every fit."""
+    workspace = open_project(seeds=1)
+    train.run(workspace)
+    expected = files_under(workspace.models)
+    shutil.rmtree(workspace.models)
+    workspace.test_labels.write_bytes(b"rubbish")
+    train.run(workspace)
+    assert files_under(workspace.models) == expected
+    shutil.rmtree(workspace.models)
+    workspace.test_labels.unlink()
+    shutil.rmtree(workspace.raw)
+    train.run(workspace)
+    assert files_under(workspace.models) == expected
+
+
+def _relabel(workspace, mode):
+    """Turn the sign of every label of one split in the raw file, and prepare again."""
+    table = pd.read_csv(workspace.raw / "label.csv", dtype=str)
+    chosen = table["mode"] == mode
+    table.loc[chosen, "label"] = (-table.loc[chosen, "label"].astype(float)).astype(str)
+    table.to_csv(workspace.raw / "label.csv", index=False)
+    before = workspace.test_labels.read_bytes()
+    prepare.run(workspace)
+    return workspace.test_labels.read_bytes() != before
+
+
+@pytest.mark.usefixtures("one_process")
+def test_other_test_labels_in_the_raw_data_change_nothing(open_project, files_under):
+    workspace = open_project(seeds=1)
+    train.run(workspace)
+    expected, fit_labels = files_under(workspace.models), workspace.fit_labels.read_bytes()
+    shutil.rmtree(workspace.models)
+    assert _relabel(workspace, "test")
+    assert workspace.fit_labels.read_bytes() == fit_labels
+    train.run(workspace)
+    assert files_under(workspace.models) == expected
+    shutil.rmtree(workspace.models)
+    assert not _relabel(workspace, "train")
+    train.run(workspace)
+    assert files_under(workspace.models) != expected
+
+
+def test_a_job_sees_the_rows_of_its_roles_and_no_test_label(open_project):
+    workspace = open_project()
+    labels = pd.read_parquet(workspace.fit_labels).set_index("id")
+    test = set(pd.read_parquet(workspace.test_labels)["id"])
+    plan = train.jobs(workspace)
+    assert [(p, j.config.system, j.seed) for p, j in plan] == [
+        ("official", s, seed) for s in ("gexsent", "text_only") for seed in (0, 1)
+    ]
+    for _, job in plan:
+        ids = np.array(job.samples.ids)
+        assert set(labels.index) | test == set(ids) and not set(labels.index) & test
+        for role, rows in (("train", job.train_rows), ("valid", job.valid_rows)):
+            assert set(ids[rows]) == set(labels.index[labels["role"] == role])
+        targets = dict(zip(ids, job.targets.tolist(), strict=True))
+        assert all(np.isnan(targets[id_]).all() for id_ in test)
+        for id_ in labels.index:
+            assert targets[id_] == pytest.approx([labels.at[id_, "intensity"], labels.at[id_, "sentiment"] + 1])
+
+
+def test_folds_have_their_own_fits_and_number_of_seeds(open_project, in_folds):
+    workspace = open_project(seeds=2, fold_seeds=1, systems=["text_only"])
+    in_folds(workspace)
+    assert [(p, j.seed) for p, j in train.jobs(workspace)] == [("fold0", 0), ("fold1", 0)]
+
+
+def test_the_longest_clip_is_that_of_the_training_rows(open_project):
+    """The released model is built for that length: a longer test clip must not change its shape."""
+    workspace = open_project()
+    (_, job), *_ = train.jobs(workspace)
+    lengths = job.samples.vision.lengths
+    assert job.config.frames == int(lengths[job.train_rows].max())
+    shortest = {id_: int(n) for id_, n in zip(job.samples.ids, lengths, strict=True)}
+    fit = pd.read_parquet(workspace.fit_labels)
+    kept = [role != "train" or shortest[id_] <= 3 for id_, role in zip(fit["id"], fit["role"], strict=True)]
+    fit[kept].to_parquet(workspace.fit_labels)
+    assert {job.config.frames for _, job in train.jobs(workspace)} == {3}
+
+
+def test_without_the_earlier_stages_it_says_what_to_do(open_project):
+    workspace = open_project()
+    workspace.fit_labels.unlink()
+    with pytest.raises(FileNotFoundError, match=r"fit\.parquet is not there yet; run"):
+        train.run(workspace)
+
+
+@pytest.mark.usefixtures("one_process")
+def test_the_record_of_a_fit(open_project):
+    workspace = open_project(seeds=1)
+    history = train.run(workspace)
+    for system, part in history.groupby("system"):
+        record = json.loads((workspace.fit(system, "official", 0) / "fit.json").read_text())
+        assert record["valid_loss"] == part["valid_loss"].min()
+        assert record["epochs"] == len(part)

@@ -1,0 +1,155 @@
+"""Every training setting changes what it says it changes."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from gexsent.training import loop
+from gexsent.training.loop import _groups, _Run, _warmup_cosine
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", 2),
+        ("epoch_steps", 2),
+        ("batch", 5),
+        ("lr", 0.02),
+        ("weight_decay", 0.5),
+        ("warmup", 0.5),
+        ("clip", 0.01),
+        ("token_dropout", 0.0),
+        ("balance", 0.0),
+    ],
+)
+def test_each_setting_changes_the_weights(tmp_path, make_job, make_params, bytes_of, name, value):
+    params, changed = make_params(), make_params(**{name: value})
+    assert getattr(params, name) != value
+    for folder, settings in (("a", params), ("b", changed)):
+        loop.fit(make_job("late_fusion"), settings, tmp_path / folder)
+    assert bytes_of(tmp_path / "a")["model.safetensors"] != bytes_of(tmp_path / "b")["model.safetensors"]
+
+
+def test_the_number_of_steps(tmp_path, make_job, make_params, steps):
+    """38 rows in batches of 8 are five; an epoch ends after epoch_steps of them where that is fewer."""
+    loop.fit(make_job("late_fusion"), make_params(epochs=2), tmp_path / "a")
+    assert len(steps) == 2 * 5
+    loop.fit(make_job("late_fusion"), make_params(epochs=2, epoch_steps=3), tmp_path / "b")
+    assert len(steps) == 2 * 5 + 2 * 3
+
+
+def test_a_bounded_epoch_still_visits_every_row_in_time(make_job, make_params, monkeypatch):
+    """Each epoch shuffles anew: the rows that one leaves out come in another."""
+    job, seen = make_job("text_only"), set()
+    run = _Run(job, make_params(epoch_steps=2), "cpu")
+    original = run.samples.batch
+    monkeypatch.setattr(type(run.samples), "batch", lambda _, rows: seen.update(rows.tolist()) or original(rows))
+    run.validate = lambda: {"valid_loss": 0.0}
+    run.one_epoch()
+    assert len(seen) in (14, 16)  # two of the batches of 8, or one of them and the last, of 6
+    for _ in range(30):
+        run.one_epoch()
+    assert seen == set(job.train_rows.tolist())
+
+
+def test_the_learning_rate_rises_then_falls_as_a_cosine(tmp_path, make_job, make_params, steps):
+    """Ten steps, four of warm-up: 1/5, 2/5, 3/5, 4/5, then from 1 along half a cosine over the six that are left."""
+    loop.fit(make_job("late_fusion"), make_params(epochs=2, warmup=0.4, lr=0.1), tmp_path)
+    expected = [0.2, 0.4, 0.6, 0.8] + [0.5 * (1 + math.cos(math.pi * k / 6)) for k in range(6)]
+    assert [step["lr"] for step in steps] == pytest.approx([0.1 * share for share in expected])
+
+
+def test_the_schedule_counts_the_steps_of_bounded_epochs(tmp_path, make_job, make_params, steps):
+    loop.fit(make_job("late_fusion"), make_params(epochs=2, epoch_steps=2, warmup=0.0, lr=1.0), tmp_path)
+    assert [s["lr"] for s in steps] == pytest.approx([0.5 * (1 + math.cos(math.pi * k / 4)) for k in range(4)])
+
+
+@pytest.mark.parametrize(("step", "warmup", "expected"), [(0, 0, 1), (0, 1, 0.5), (1, 1, 1), (10, 2, 0), (99, 2, 0)])
+def test_the_ends_of_the_schedule(step, warmup, expected):
+    assert _warmup_cosine(step, warmup, 10) == pytest.approx(expected)
+
+
+def test_a_schedule_of_warm_up_alone():
+    assert [_warmup_cosine(step, 4, 4) for step in range(4)] == pytest.approx([0.2, 0.4, 0.6, 0.8])
+
+
+def test_gradients_are_clipped(tmp_path, make_job, make_params, steps):
+    loop.fit(make_job("late_fusion"), make_params(epochs=1, clip=1e6), tmp_path / "free")
+    free = [step["norm"] for step in steps]
+    steps.clear()
+    limit = 0.5 * min(free)
+    loop.fit(make_job("late_fusion"), make_params(epochs=1, clip=limit), tmp_path / "clipped")
+    assert max(step["norm"] for step in steps) <= limit * 1.001
+
+
+def test_weight_decay_pulls_matrices_and_nothing_else(make_job, make_params):
+    """Without a gradient a step of AdamW is the decay alone: matrices shrink by 1 - lr * decay."""
+    run = _Run(make_job(), make_params(lr=0.1, weight_decay=0.5, warmup=0.0), "cpu")
+    before = {name: value.detach().clone() for name, value in run.model.named_parameters()}
+    for parameter in run.model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    run.optimizer.step()
+    for name, parameter in run.model.named_parameters():
+        factor = 0.95 if parameter.ndim > 1 else 1.0
+        torch.testing.assert_close(parameter.detach(), factor * before[name], msg=name)
+
+
+def test_every_parameter_is_trained_once(make_job, make_params):
+    model = _Run(make_job(), make_params(), "cpu").model
+    grouped = [id(p) for group in _groups(model, 0.1) for p in group["params"]]
+    assert sorted(grouped) == sorted(id(p) for p in model.parameters())
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_tokens_are_hidden_in_training_alone(make_job, make_params, share):
+    """What the model is shown: fewer tokens while training, all of them in validation."""
+    run = _Run(make_job("text_only"), make_params(token_dropout=share), "cpu")
+    shown = {True: 0, False: 0}
+
+    def count(model, inputs):
+        shown[model.training] += int(inputs[0].text_mask.sum())
+
+    run.model.register_forward_pre_hook(count)
+    run.one_epoch()
+    lengths = run.samples.text.lengths
+    whole = int(lengths[run.job.train_rows].sum())
+    assert (shown[True] == whole) if share == 0 else (shown[True] < 0.8 * whole)
+    assert shown[False] == int(lengths[run.job.valid_rows].sum())
+
+
+def test_balance_reaches_the_criterion(make_job, make_params):
+    """Counted among the training rows: the log of each class's share, with one added to each count."""
+    job = make_job()
+    labels = job.targets[job.train_rows, 1]
+    counts = [int((labels == c).sum()) + 1 for c in range(3)]
+    expected = [math.log(c / sum(counts)) for c in counts]
+    for balance in (0.0, 0.25, 1.0):
+        shifts = _Run(job, make_params(balance=balance), "cpu").criterion.shifts
+        assert shifts["sentiment"].tolist() == pytest.approx([balance * e for e in expected])
+
+
+def test_the_history_of_gexsent_tells_of_its_experts(tmp_path, make_job, make_params):
+    loop.fit(make_job(dataset="memotion"), make_params(epochs=1), tmp_path)
+    row = json.loads((tmp_path / "history.jsonl").read_text())
+    tasks = [task.name for task in make_job(dataset="memotion").tasks]
+    for group in ("text", "vision", "shared"):
+        assert 0 <= row[f"entropy_{group}"] <= 1 and row[f"dead_{group}"] in (0, 1)
+    assert {f"aux_{name}" for name in ("balance", "z", "group")} <= set(row)
+    assert row["valid_loss"] == pytest.approx(sum(row[f"valid_{task}"] for task in tasks) / len(tasks), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ([0.5, 0.5], {"entropy_text": 1.0, "dead_text": 0}),
+        ([1.0, 0.0], {"entropy_text": 0.0, "dead_text": 1}),
+        ([0.5, 0.25, 0.25, 0.0], {"entropy_text": 1.5 * math.log(2) / math.log(4), "dead_text": 1}),
+        ([0.995, 0.005], {"entropy_text": -(0.995 * math.log2(0.995) + 0.005 * math.log2(0.005)), "dead_text": 1}),
+        ([0.0, 0.0], {}),
+        ([1.0], {}),
+    ],
+)
+def test_usage_of_experts(usage, expected):
+    assert loop._usage("text", torch.tensor(usage)) == pytest.approx(expected, abs=1e-6)
