@@ -45,7 +45,9 @@ def parser() -> argparse.ArgumentParser:
     reproduce.set_defaults(run=_reproduce)
 
     predict = commands.add_parser("predict", help="score one post: text, with an image or a clip or neither")
-    predict.add_argument("--text", default="", help="what was said or written")
+    predict.add_argument(
+        "--text", default="", help="what was said or written; write --text=-… for one that begins with a dash"
+    )
     predict.add_argument("--image", type=Path, help="a picture that goes with it")
     predict.add_argument("--clip", type=Path, help="a video that goes with it")
     predict.add_argument("--model", required=True, help="folder of a trained model, or its name on the Hub")

@@ -31,8 +31,10 @@ def execute(name: str, workspace: Workspace, *, per_dataset: bool = True) -> Pat
     A data set that the user lacks is left out: the stage's outputs are made empty, and the copy says what is missing.
 
     Raises:
-        DataError: there is no such notebook, or it does not take the parameters that it is given.
-        papermill.PapermillExecutionError: a cell failed; the partial copy lies beside the result, ending in .failed.ipynb.
+        DataError: there is no such notebook, it does not take the parameters that it is given, or a cell raised one: the
+            fault lies in the user's input, whose message is all that helps.
+        papermill.PapermillExecutionError: a cell failed otherwise. The partial copy lies beside the result, ending in
+            .failed.ipynb.
     """
     path = workspace.root / "notebooks" / f"{name}.ipynb"
     if not path.exists():
@@ -53,14 +55,19 @@ def execute(name: str, workspace: Workspace, *, per_dataset: bool = True) -> Pat
     os.environ.update(KERNEL)
     partial = target.with_suffix(".failed.ipynb")
     print(f"{name}, {workspace.dataset if per_dataset else 'all data sets'}, {workspace.edition} edition", flush=True)
-    papermill.execute_notebook(
-        str(path),
-        str(partial),
-        parameters,
-        cwd=str(workspace.root),
-        progress_bar=False,
-        stderr_file=sys.stderr,  # progress bars of the stage, which the cleaned copy leaves out
-    )
+    try:
+        papermill.execute_notebook(
+            str(path),
+            str(partial),
+            parameters,
+            cwd=str(workspace.root),
+            progress_bar=False,
+            stderr_file=sys.stderr,  # progress bars of the stage, which the cleaned copy leaves out
+        )
+    except papermill.PapermillExecutionError as error:
+        if error.ename in (DataError.__name__, FileNotFoundError.__name__):
+            raise DataError(error.evalue) from error
+        raise
     notebook = clean(nbformat.read(partial, as_version=4))
     nbformat.write(notebook, target)
     partial.unlink()
@@ -100,7 +107,10 @@ def _clean_output(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def leave_out(name: str, workspace: Workspace, target: Path) -> Path:
-    """Make the outputs that dvc.yaml declares for this stage empty, and a notebook that says why."""
+    """Make the outputs that dvc.yaml declares for this stage empty, and a notebook that says why.
+
+    Folders that DVC does not delete before a run keep what is in them, for when the data are back.
+    """
     message = f"{workspace.dataset} is left out: nothing found for it. `gexsent data check` says where to get it."
     print(message)
     for out in declared_outputs(name, workspace):

@@ -84,8 +84,8 @@ class Predictor:
             vision: (T, Dv) visual features, for a model that was trained on features brought along.
 
         Returns:
-            For each head of the model its prediction: intensity in [-3, 3]; sentiment with its probabilities;
-            humour, sarcasm, offensive, motivational with level and probability of being present.
+            For each head of the model its prediction: intensity, on the scale from -3 to 3; sentiment with its
+            probabilities; humour, sarcasm, offensive, motivational with level and probability of being present.
 
         Raises:
             DataError: more than one visual input, one that this model cannot read, or nothing at all.
@@ -176,4 +176,5 @@ def _download(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors"]))
     except Exception as error:  # the hub library raises a dozen types; each means that the model is not to be had
-        raise DataError(f"{name}: neither a folder nor a model that the Hub gives us: {error}") from error
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DataError(f"{name}: neither a folder nor a model that the Hub gives us: {reason}") from error

@@ -16,12 +16,12 @@ def run(root: Path) -> None:
         DataError: a stage failed; its own message stands above.
     """
     edition = load(root / "params.yaml").edition
-    process = subprocess.Popen([sys.executable, "-m", "dvc", "repro"], cwd=root, stdout=subprocess.PIPE, text=True)
-    ran = []
-    for line in process.stdout:
-        print(line, end="", flush=True)
-        ran += re.findall(r"Running stage '([^']+)'", line)
-    if process.wait():
+    command, ran = [sys.executable, "-m", "dvc", "repro"], []
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            ran += re.findall(r"Running stage '([^']+)'", line)
+    if process.returncode:
         raise DataError(
             "the pipeline stopped; its message stands above. What is finished is kept: run it again to go on"
         )

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 from gexsent.data import media
 from gexsent.errors import DataError
@@ -60,7 +61,7 @@ def worst(rows: pd.DataFrame, system: str, count: int) -> pd.DataFrame:
     return table.sort_values("error", ascending=False, kind="stable").head(count).reset_index()
 
 
-def shown(root: Path, samples: pd.DataFrame, table: pd.DataFrame, edition: str, *, frames: int = 3) -> Figure:
+def shown(root: Path, samples: pd.DataFrame, table: pd.DataFrame, edition: str, *, frames: int = 2) -> Figure:
     """The rows of a `worst` table with their text and picture, or frames of their clip. Ask before showing real data.
 
     Args:
@@ -69,7 +70,7 @@ def shown(root: Path, samples: pd.DataFrame, table: pd.DataFrame, edition: str, 
     """
     found = samples.set_index("id").loc[table["id"]]
     across = frames if (found["kind"] == "clip").any() else 1
-    height = 1.15 if (found["kind"] != "none").any() else 0.75  # a row of words alone needs less room
+    height = 1.0 if (found["kind"] != "none").any() else 0.75  # a row of words alone needs less room
     figure = plt.figure(figsize=(NARROWEST, height * len(table) + 0.3))
     grid = figure.add_gridspec(max(1, len(table)), across + 1, width_ratios=[1] * across + [7 - across])
     for place, (sample, row) in enumerate(zip(found.to_dict("records"), table.to_dict("records"), strict=True)):
@@ -108,7 +109,9 @@ def _picture(axes: Axes, image, trouble: str) -> None:
     if image is None:
         axes.text(0.5, 0.5, trouble, ha="center", va="center", color="#777777", fontsize=8, transform=axes.transAxes)
     else:
-        axes.imshow(image)
+        # Few flat colours, not resampled again, make a third of the bytes: decoded frames are full of faint noise.
+        small = image.resize((96, max(1, round(96 * image.height / image.width))))
+        axes.imshow(small.quantize(64, dither=Image.Dither.NONE).convert("RGB"), interpolation="nearest")
 
 
 def _plain(text: str) -> str:

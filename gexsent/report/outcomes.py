@@ -20,7 +20,6 @@ from gexsent.tasks import CATEGORIES, LEVELS, SENTIMENTS
 
 SENTIMENT_NAMES = {-1: "negative", 0: "neutral", 1: "positive"}
 NARROWEST = 9.0  # inches: the note under the figure takes as much
-EDGES = np.arange(-3.5, 4)  # bins of intensity, centred on whole numbers: the classes of Acc-7
 MANY = 1500  # points in a panel, from which on each is drawn smaller and paler
 
 
@@ -226,7 +225,7 @@ def seeds(scores: pd.DataFrame, columns: Sequence[Column], edition: str) -> Figu
     names = systems(scores)
     across = min(4, len(drawn))
     down = -(-len(drawn) // across)
-    size = (2.4 * across + 1.4, (0.3 * len(names) + 1.1) * down + 0.3)
+    size = (max(NARROWEST, 2.4 * across + 1.4), (0.3 * len(names) + 1.1) * down + 0.3)
     figure, axes = plt.subplots(down, across, figsize=size, sharey=True, squeeze=False)
     for axis in axes.flat[len(drawn) :]:
         axis.axis("off")

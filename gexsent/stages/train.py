@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from gexsent import tasks
 from gexsent.encoders.record import EncoderRecord
+from gexsent.errors import DataError
 from gexsent.features import FeatureStore
 from gexsent.model import ModelConfig
 from gexsent.params import TrainParams
@@ -91,7 +92,10 @@ def jobs(workspace: Workspace) -> list[tuple[str, loop.Job]]:
     """(partition, job) for every fit that params.yaml asks for."""
     table, labels = read_table(workspace.table), read_table(workspace.fit_labels)
     samples = load_samples(workspace)
-    params, chosen = workspace.params, tasks.TASKS[workspace.dataset]
+    params = workspace.params
+    chosen = tuple(  # a layout may lack a kind of label altogether
+        task for task in tasks.TASKS[workspace.dataset] if task.label in labels and labels[task.label].notna().any()
+    )
     config = {
         "text_features": samples.text.values.shape[1],
         "vision_features": samples.vision.values.shape[1],
@@ -128,6 +132,8 @@ def load_samples(workspace: Workspace) -> Samples:
     """The features of both modalities in memory, in the order of the text store."""
     text = FeatureStore.open(workspace.features / "text")
     vision = FeatureStore.open(workspace.features / "vision")
+    if text.ids != vision.ids:
+        raise DataError(f"{workspace.features}: text and vision hold different ids; run the extract stage again")
     tokens = []
     for store in (text, vision):
         values, offsets = store.load()

@@ -9,7 +9,13 @@ from gexsent.encoders import tiny
 from gexsent.encoders.text import TextEncoder, load_text_encoder
 from gexsent.errors import DataError
 
-TEXTS = ["what a lovely day it was", "no", "i am so happy about this film today", "great", "terrible, really terrible"]
+TEXTS = [
+    "what a glorious concert it was",
+    "never",
+    "i think this recipe was rather dull",
+    "nice",
+    "dreadful, utter dreadful",
+]
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +88,7 @@ def test_max_tokens_cuts_with_the_closing_token_kept():
 
 
 def test_tokens_name_the_rows(tiny_text):
-    assert tiny_text.tokens("Great day") == ["[CLS]", "great", "day", "[SEP]"]
+    assert tiny_text.tokens("Nice hotel") == ["[CLS]", "nice", "hotel", "[SEP]"]
     assert len(tiny_text.tokens(TEXTS[4])) == len(tiny_text.encode([TEXTS[4]])[0])
 
 
@@ -167,5 +173,5 @@ def test_a_folder_without_weights_is_named(saved, tmp_path):
     for path in saved.iterdir():
         if path.suffix == ".json":
             (tmp_path / path.name).write_bytes(path.read_bytes())
-    with pytest.raises(DataError, match="text encoder .*model.safetensors"):
+    with pytest.raises(DataError, match=r"text encoder .*model\.safetensors"):
         load_text_encoder(str(tmp_path), max_tokens=8)

@@ -18,7 +18,9 @@ def test_equal_weights_have_equal_fingerprints_in_another_object():
     assert fingerprint(layer()) == fingerprint(layer())
 
 
-@pytest.mark.parametrize("other", [layer(1.0001), nn.Sequential(layer()), nn.Linear(2, 3)], ids=["value", "name", "shape"])
+@pytest.mark.parametrize(
+    "other", [layer(1.0001), nn.Sequential(layer()), nn.Linear(2, 3)], ids=["value", "name", "shape"]
+)
 def test_values_names_and_shapes_change_the_fingerprint(other):
     assert fingerprint(other) != fingerprint(layer())
 

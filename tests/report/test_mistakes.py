@@ -109,7 +109,7 @@ def test_rows_are_shown_with_text_and_picture(tmp_path, table):
     found = samples(("b", "costs $5 or $6", "b.png", "image"), ("a$_$1", "fine", "", "none"))
     figure = mistakes.shown(tmp_path, found, table, "sample")
     pictures = [axes.images[0].get_array() for axes in figure.axes if axes.images]
-    assert [picture.shape for picture in pictures] == [(6, 8, 3)]
+    assert [picture.shape for picture in pictures] == [(72, 96, 3)]  # small, and of the same proportions
     assert (pictures[0] == (255, 0, 0)).all()
     assert r"a\$_\$1: actual +1.00, predicted −0.50" in words(figure)
     assert r"costs \$5 or \$6" in words(figure)  # two dollar signs would make a formula

@@ -216,6 +216,7 @@ def test_seeds_draw_every_score_and_their_mean():
     scores = pd.DataFrame({"system": ["released", "gexsent", "gexsent"], "mae": [1.0, 0.5, 0.7], "corr": np.nan})
     figure = outcomes.seeds(scores, LAYOUTS["mosi"], "sample")
     assert titles(figure) == ["MAE ↓"]  # no seed has a correlation, and the other metrics are not there
+    assert figure.get_figwidth() >= outcomes.NARROWEST  # a single panel leaves room for the note under it
     drawn = [line.get_xydata().tolist() for line in figure.axes[0].get_lines()]
     assert drawn[0] == [[0.5, 0], [0.7, 0]]
     assert drawn[1][0] == pytest.approx([0.6, 0])

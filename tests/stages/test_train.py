@@ -61,7 +61,7 @@ def test_the_history_has_one_row_a_fit_and_epoch(open_project):
 
 def test_in_processes_it_ends_with_the_same_bytes(open_project, files_under, monkeypatch, request):
     """The way it runs for a user, against the same fits one after the other in this process."""
-    workspace = open_project()
+    workspace = open_project(seeds=1)
     monkeypatch.setattr(train, "pick_device", lambda: "cpu")
     train.run(workspace)
     apart = files_under(workspace.models)

@@ -1,0 +1,213 @@
+"""The command `gexsent`: what it prints, and one clear line with status 2 for a fault in the user's input."""
+
+import json
+import os
+import shutil
+import stat
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from gexsent import cli, notebooks, params, reproduce
+from gexsent.encoders.record import EncoderRecord
+from gexsent.encoders.text import load_text_encoder
+from gexsent.encoders.vision import load_vision_encoder
+from gexsent.errors import DataError
+from gexsent.model import ModelConfig, build, save_model
+from gexsent.predictor import Predictor
+from gexsent.sample import generate
+
+PROJECT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project with params.yaml and dvc.yaml, to stand in; its raw data come from data/raw."""
+    root = tmp_path / "project"
+    root.mkdir()
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(PROJECT / name, root)
+    monkeypatch.chdir(root)
+    monkeypatch.delenv("GEXSENT_DATA", raising=False)
+    return root
+
+
+@pytest.fixture(scope="module")
+def fit(tmp_path_factory):
+    """The folder of an untrained model of images with the tiny encoders."""
+    folder = tmp_path_factory.mktemp("fit")
+    encode = params.load(PROJECT / "params.yaml", "sample").encode
+    text = load_text_encoder(encode.text, max_tokens=encode.max_tokens)
+    vision = load_vision_encoder(encode.vision)
+    config = ModelConfig(
+        system="gexsent",
+        text_features=text.width,
+        vision_features=vision.image_width,
+        outputs={"intensity": 1, "sentiment": 3},
+        temporal=False,
+        frames=1,
+        **asdict(params.load(PROJECT / "params.yaml", "quick").model),
+    )
+    torch.manual_seed(0)
+    save_model(build(config), config, folder)
+    EncoderRecord.of(encode, text.fingerprint, vision.fingerprint).write(folder)
+    return folder
+
+
+def fails(*arguments):
+    with pytest.raises(SystemExit) as caught:
+        cli.main([str(argument) for argument in arguments])
+    return caught.value.code
+
+
+def one_line(capsys):
+    """The only line on stderr."""
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def test_predict_prints_json_as_the_predictor_gives_it(fit, tmp_path, capsys):
+    picture = tmp_path / "a picture.png"
+    Image.new("RGB", (80, 60), "orange").save(picture)
+    cli.main(["predict", "--model", str(fit), "--text", "what a nice hotel", "--image", str(picture)])
+    shown = json.loads(capsys.readouterr().out)
+    assert shown == Predictor.from_pretrained(fit)("what a nice hotel", image=picture)
+    assert shown.keys() == {"intensity", "sentiment", "probabilities"}
+
+
+def test_a_text_that_begins_with_a_dash_is_a_text(fit, capsys):
+    cli.main(["predict", "--model", str(fit), "--text=--what a mess"])
+    assert json.loads(capsys.readouterr().out) == Predictor.from_pretrained(fit)("--what a mess")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "gexsent: nothing to score: give a text, an image or a clip"),
+        (("--image", "gone.png"), "gexsent: gone.png: there is no such file"),
+        (("--image", "a.png", "--clip", "b.mp4"), "gexsent: image and clip were both given: choose one visual input"),
+        (("--text", "so", "--clip", "b.mp4"), "gexsent: this model was trained on images"),
+    ],
+)
+def test_predict_says_in_one_line_what_is_wrong_with_the_input(fit, capsys, arguments, message):
+    assert fails("predict", "--model", fit, *arguments) == 2
+    assert one_line(capsys).startswith(message)
+
+
+def test_predict_says_in_one_line_what_is_wrong_with_the_model(tmp_path, capsys):
+    assert fails("predict", "--model", tmp_path, "--text", "so") == 2
+    assert "encoders.json: cannot be read" in one_line(capsys)
+
+
+@pytest.mark.parametrize("arguments", [(), ("predict", "--text", "so"), ("unknown",), ("data",), ("source",)])
+def test_what_is_lacking_on_the_command_line_ends_with_usage(arguments, capsys):
+    assert fails(*arguments) == 2
+    assert capsys.readouterr().err.startswith("usage: gexsent")
+
+
+def test_source_names_the_layout_or_says_that_a_data_set_is_left_out(project, capsys):
+    generate.generate(project / "data" / "raw" / "mosi", "mosi", rows=10, seed=1)
+    cli.main(["source", "--edition", "lite"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["mosi", "mosei", "memotion"]
+    assert "left out" not in lines[0]
+    assert lines[1:] == ["mosei: not found; it will be left out", "memotion: not found; it will be left out"]
+
+
+def test_data_check_describes_what_was_found_and_what_is_lacking(project, capsys):
+    generate.generate(project / "data" / "raw" / "mosi", "mosi", rows=20, seed=1)
+    cli.main(["data", "check", "mosi", "memotion"])
+    shown = capsys.readouterr().out
+    assert str(project / "data" / "raw") in shown
+    assert "mosi" in shown and "20" in shown
+    assert "memotion" in shown
+    assert "mosei" not in shown
+
+
+def test_data_check_of_faulty_data_ends_with_status_2_and_names_the_file(project, capsys):
+    generate.generate(project / "data" / "raw" / "mosi", "mosi", rows=10, seed=1)
+    (project / "data" / "raw" / "mosi" / "label.csv").write_bytes(b"")
+    assert fails("data", "check", "mosi") == 2
+    assert "label.csv" in capsys.readouterr().err
+
+
+def test_outside_a_project_it_says_where_to_go(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert fails("source", "--edition", "lite") == 2
+    assert one_line(capsys).endswith("cd into the project")
+
+
+def test_notebook_passes_name_edition_and_data_set(project, monkeypatch):
+    calls = []
+
+    def execute(name, workspace, per_dataset):
+        calls.append((name, workspace.edition, workspace.dataset, per_dataset))
+
+    monkeypatch.setattr(notebooks, "execute", execute)
+    cli.main(["notebook", "03_train", "--edition", "lite", "--dataset", "mosei"])
+    cli.main(["notebook", "05_tables", "--edition", "sample"])
+    assert calls[0] == ("03_train", "lite", "mosei", True)
+    assert (calls[1][0], calls[1][1], calls[1][3]) == ("05_tables", "sample", False)
+
+
+def test_an_unknown_data_set_or_edition_is_named(project, capsys):
+    assert fails("notebook", "03_train", "--edition", "lite", "--dataset", "sst") == 2
+    assert "unknown data set 'sst'" in one_line(capsys)
+    assert fails("notebook", "03_train", "--edition", "huge", "--dataset", "mosi") == 2
+    assert "edition 'huge' is not under editions" in one_line(capsys)
+
+
+@pytest.fixture
+def dvc(project, tmp_path, monkeypatch):
+    """Stand in for `python -m dvc`: print these lines and end with this status."""
+
+    def replace(lines, status=0):
+        program = tmp_path / "python"
+        said = "".join(f"echo {json.dumps(line)}\n" for line in lines)
+        program.write_text(f'#!/bin/sh\necho "$@" > {project}/called\n{said}exit {status}\n')
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
+        monkeypatch.setattr(sys, "executable", os.fspath(program))
+
+    return replace
+
+
+def test_reproduce_runs_dvc_and_prints_tables_and_where_things_lie(project, dvc, capsys):
+    dvc(["Running stage 'source@sample':", "Running stage 'train@sample-mosi':"])
+    tables = project / "results" / "sample" / "tables"
+    tables.mkdir(parents=True)
+    (tables / "mosi.md").write_text("| system | MAE |\n")
+    cli.main(["reproduce"])
+    shown = capsys.readouterr().out
+    assert (project / "called").read_text() == "-m dvc repro\n"
+    assert "Running stage 'train@sample-mosi'" in shown
+    assert "| system | MAE |" in shown
+    assert "results/sample/tables" in shown and "results/sample/notebooks" in shown
+    assert "Nothing changed" not in shown
+
+
+@pytest.mark.parametrize("lines", [["Running stage 'source@sample':", "Stage 'train' did not change"], []])
+def test_reproduce_says_that_nothing_changed(dvc, capsys, lines):
+    dvc(lines)
+    cli.main(["reproduce"])
+    assert "Nothing changed: results/sample is up to date" in capsys.readouterr().out
+
+
+def test_reproduce_follows_the_edition_of_params_yaml(project, dvc, capsys):
+    values = yaml.safe_load((project / "params.yaml").read_text())
+    (project / "params.yaml").write_text(yaml.safe_dump(values | {"edition": "lite"}))
+    dvc([])
+    cli.main(["reproduce"])
+    assert "results/lite/tables" in capsys.readouterr().out
+
+
+def test_a_pipeline_that_stops_ends_with_status_2_and_says_how_to_go_on(project, dvc, capsys):
+    dvc(["Running stage 'prepare@sample-mosi':"], status=1)
+    with pytest.raises(DataError, match="run it again to go on"):
+        reproduce.run(project)
+    assert fails("reproduce") == 2
+    assert "the pipeline stopped" in one_line(capsys)
