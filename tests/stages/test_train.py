@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gexsent.errors import DataError
 from gexsent.model import load_model
 from gexsent.stages import prepare, train
 from gexsent.training import loop
@@ -209,3 +210,21 @@ def test_the_record_of_a_fit(open_project):
         record = json.loads((workspace.fit(system, "official", 0) / "fit.json").read_text())
         assert record["valid_loss"] == part["valid_loss"].min()
         assert record["epochs"] == len(part)
+
+
+def test_a_layout_without_intensities_gets_the_heads_that_there_are_labels_for(open_project):
+    """The released GEXSent files hold sentiment alone."""
+    workspace = open_project()
+    labels = pd.read_parquet(workspace.fit_labels)
+    labels.drop(columns="intensity").to_parquet(workspace.fit_labels, index=False)
+    plan = train.jobs(workspace)
+    assert {tuple(task.name for task in job.tasks) for _, job in plan} == {("sentiment",)}
+    assert {tuple(job.config.outputs) for _, job in plan} == {("sentiment",)}
+
+
+def test_stores_with_different_ids_are_not_paired(open_project):
+    workspace = open_project()
+    index = workspace.features / "vision" / "index.json"
+    index.write_text(index.read_text().replace("v001$_$0", "v001$_$x"))
+    with pytest.raises(DataError, match="different ids"):
+        train.load_samples(workspace)
