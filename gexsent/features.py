@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from gexsent.digest import write_atomically
+from gexsent.digest import full_disk_explained, write_atomically
 from gexsent.errors import DataError
 
 INDEX, PARTIAL = "index.json", "unfinished.json"
@@ -49,6 +49,8 @@ def extract(
     plan = {"fingerprint": fingerprint, "width": width, "shard_rows": shard_rows, "ids": list(ids)}
     key = hashlib.sha256(json.dumps(plan).encode()).hexdigest()
     done = _finished(folder, key)
+    if len(done) < -(-len(ids) // shard_rows):  # what an old index describes is about to be overwritten
+        (folder / INDEX).unlink(missing_ok=True)
     starts = range(0, len(ids), shard_rows)
     for number, start in enumerate(tqdm(starts, desc=label, unit="shard")):
         if number < len(done):
@@ -69,7 +71,8 @@ def extract(
                 ) from error
             raise
     index = {**plan, "key": key, "shards": done}
-    write_atomically(folder / INDEX, (json.dumps(index) + "\n").encode())
+    with full_disk_explained(folder):
+        write_atomically(folder / INDEX, (json.dumps(index) + "\n").encode())
     (folder / PARTIAL).unlink(missing_ok=True)
     for extra in set(folder.glob("shard-*.npy*")) - {folder / f"shard-{n:05d}.npy" for n in range(len(done))}:
         extra.unlink()
@@ -139,7 +142,7 @@ class FeatureStore:
             path = folder / f"shard-{number:05d}.npy"
             try:
                 values = np.load(path, mmap_mode="r")
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, EOFError) as error:
                 raise DataError(f"{path}: lacking or cut short; run the extract stage again: {error}") from error
             if values.shape != (sum(shard["lengths"]), index["width"]):
                 raise DataError(f"{path}: shape {values.shape} is not what {INDEX} says; run the extract stage again")

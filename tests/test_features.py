@@ -140,7 +140,7 @@ def test_a_changed_byte_is_found_when_asked_to_verify(tmp_path):
         FeatureStore.open(tmp_path, verify=True)
 
 
-@pytest.mark.parametrize("kept", [40, -3])
+@pytest.mark.parametrize("kept", [0, 40, -3])
 def test_a_shard_cut_short_is_refused_even_without_verifying(tmp_path, kept):
     store(tmp_path)
     path = tmp_path / "shard-00000.npy"
@@ -165,6 +165,31 @@ def test_an_index_cut_short_is_refused(tmp_path):
     path.write_text(path.read_text()[:30])
     with pytest.raises(DataError, match="no finished features here; run the extract stage"):
         FeatureStore.open(tmp_path)
+
+
+def test_a_store_half_replaced_by_another_is_not_taken_for_the_old_one(tmp_path):
+    store(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        store(tmp_path, Recorder(fatal="f"), fingerprint="another")
+    with pytest.raises(DataError, match="no finished features"):
+        FeatureStore.open(tmp_path)
+
+
+def test_a_disk_that_is_full_when_all_shards_are_written_says_so(tmp_path, monkeypatch):
+    write = features.write_atomically
+
+    def full(path, content):
+        if path.name == "index.json":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, content)
+
+    monkeypatch.setattr(features, "write_atomically", full)
+    with pytest.raises(DataError, match="the disk is full; make room there and run again"):
+        store(tmp_path)
+    monkeypatch.undo()
+    again = Recorder()
+    store(tmp_path, again)
+    assert again.seen == []
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 70_000.0, -70_000.0])
