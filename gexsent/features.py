@@ -86,7 +86,7 @@ def _finished(folder: Path, key: str) -> list[dict]:
             record = json.loads((folder / name).read_text())
         except (OSError, ValueError):
             continue
-        if record.get("key") != key:
+        if not isinstance(record, dict) or record.get("key") != key:
             continue
         for number, shard in enumerate(record["shards"]):
             if _digest(folder / f"shard-{number:05d}.npy") != shard["sha256"]:

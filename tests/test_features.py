@@ -239,6 +239,12 @@ def test_a_full_disk_keeps_finished_shards_and_says_so(tmp_path, monkeypatch):
     assert contents(tmp_path / "full") == contents(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("content", ["[]", "null", "3"])
+def test_notes_of_an_earlier_run_that_are_no_mapping_count_for_nothing(tmp_path, content):
+    (tmp_path / "unfinished.json").write_text(content)
+    assert store(tmp_path).ids == IDS
+
+
 def test_other_faults_of_the_disk_are_passed_on(tmp_path, monkeypatch):
     def refuse(path, content):
         raise PermissionError(errno.EACCES, "Permission denied")

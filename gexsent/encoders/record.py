@@ -47,7 +47,9 @@ class EncoderRecord:
         except (OSError, ValueError) as error:
             raise DataError(f"{path}: cannot be read: {error}; expected the folder of a trained model") from error
         names = {field.name for field in fields(cls)}
-        if not isinstance(values, dict) or names != values.keys():
-            wrong = sorted(names.symmetric_difference(values))[0]
-            raise DataError(f"{path}: unknown or missing key {wrong!r}; its keys are {', '.join(sorted(names))}")
+        wrong = names.symmetric_difference(values) if isinstance(values, dict) else names
+        if wrong:
+            raise DataError(
+                f"{path}: unknown or missing key {sorted(wrong)[0]!r}; its keys are {', '.join(sorted(names))}"
+            )
         return cls(**values)

@@ -8,7 +8,7 @@ from tqdm import tqdm
 from transformers import AutoModel, AutoTokenizer
 
 from gexsent.encoders import tiny
-from gexsent.encoders.weights import fingerprint, pick_dtype
+from gexsent.encoders.weights import fingerprint, first_line, pick_dtype
 from gexsent.errors import DataError
 
 TINY = "tiny-modernbert"
@@ -87,16 +87,22 @@ def load_text_encoder(
     """An encoder by its name on the Hub or its local folder; `tiny-modernbert` is built on the spot.
 
     Raises:
-        DataError: neither the Hub, its cache nor the disk has it.
+        DataError: neither the Hub, its cache nor the disk has it, or its weights are damaged or not all there.
     """
     if name == TINY:
         return TextEncoder(*tiny.text(), max_tokens=max_tokens, device=device, dtype=dtype)
     try:
         tokenizer = AutoTokenizer.from_pretrained(name)
-        model = AutoModel.from_pretrained(name, dtype=torch.float32)
-    except (OSError, ValueError, KeyError) as error:
+        model, report = AutoModel.from_pretrained(name, dtype=torch.float32, output_loading_info=True)
+    except Exception as error:  # transformers, the Hub's client, tokenizers and safetensors each raise their own
         raise DataError(
             f"text encoder {name!r}: not a local folder, and the Hub or its cache (HF_HOME) does not give it: "
-            f"{str(error).splitlines()[0]} Download it once while online, or set encode.text to a folder that has it."
+            f"{first_line(error)} Download it once while online, or set encode.text to a folder that has it."
         ) from error
+    # A pooler is never used. Any other weight that a checkpoint lacks has been drawn at random.
+    lacking = sorted(key for key in report["missing_keys"] if "pooler" not in key)
+    if lacking:
+        raise DataError(
+            f"text encoder {name!r}: its checkpoint lacks {len(lacking)} weights, such as {lacking[0]}; download it again"
+        )
     return TextEncoder(model, tokenizer, max_tokens=max_tokens, device=device, dtype=dtype)

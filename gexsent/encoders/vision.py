@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 import open_clip
 import torch
+from open_clip.transformer import VisionTransformer
 from PIL import Image
 from torch import Tensor
 
 from gexsent.encoders import tiny
-from gexsent.encoders.weights import fingerprint, pick_dtype
+from gexsent.encoders.weights import fingerprint, first_line, pick_dtype
 from gexsent.errors import DataError
 
 TINY = "tiny-clip"
@@ -85,7 +86,9 @@ def load_vision_encoder(
         model, _, transform = open_clip.create_model_and_transforms(name, pretrained=weights)
     except Exception as error:  # open_clip, the Hub's client and torch each raise their own
         raise DataError(
-            f"vision encoder {name!r}: weights {weights!r} cannot be loaded: {str(error).splitlines()[0]} Download them "
+            f"vision encoder {name!r}: weights {weights!r} cannot be loaded: {first_line(error)} Download them "
             "once while online, or set encode.vision_weights to a checkpoint file."
         ) from error
+    if not isinstance(model.visual, VisionTransformer):
+        raise DataError(f"vision encoder {name!r}: not a vision transformer, so it has no patch tokens; try ViT-B-32")
     return VisionEncoder(model.visual, transform, device=device, dtype=dtype)

@@ -22,6 +22,11 @@ def pick_dtype(device: str) -> torch.dtype:
     return torch.bfloat16 if device != "cpu" and torch.cuda.is_bf16_supported() else torch.float32
 
 
+def first_line(error: Exception) -> str:
+    """What an error of another library says, short enough to stand in a message of ours."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Build something from a seed and leave the global generator as it was."""

@@ -49,16 +49,17 @@ def _text(workspace: Workspace, table: pd.DataFrame) -> tuple[FeatureStore, str]
         found = dict(zip(spoken, states, strict=True))
         return [found.get(id_, nothing) for id_ in ids]
 
+    fingerprint = encoder.fingerprint  # of all weights: it takes seconds for a large encoder
     content = hashlib.sha256("\n".join(table["text"]).encode()).hexdigest()
     store = extract(
         workspace.features / "text",
         table.index.tolist(),
         encode,
         width=encoder.width,
-        fingerprint=f"{encoder.fingerprint} {content}",
+        fingerprint=f"{fingerprint} {content}",
         label=f"{workspace.dataset} text",
     )
-    return store, encoder.fingerprint
+    return store, fingerprint
 
 
 def _vision(workspace: Workspace, table: pd.DataFrame) -> tuple[FeatureStore, str | None]:
@@ -84,17 +85,18 @@ def _vision(workspace: Workspace, table: pd.DataFrame) -> tuple[FeatureStore, st
         return [found.get(id_, nothing) for id_ in ids]
 
     width = encoder.image_width if kind == "image" else encoder.frame_width
+    fingerprint = encoder.fingerprint
     content = hashlib.sha256((workspace.source.read_text() + "\n".join(table["media"])).encode()).hexdigest()
     store = extract(
         workspace.features / "vision",
         table.index.tolist(),
         encode,
         width=width,
-        fingerprint=f"{encoder.fingerprint} {settings.frames if kind == 'clip' else ''} {content}",
+        fingerprint=f"{fingerprint} {settings.frames if kind == 'clip' else ''} {content}",
         shard_rows=256,
         label=f"{workspace.dataset} {kind}s",
     )
-    return store, encoder.fingerprint
+    return store, fingerprint
 
 
 def _brought(workspace: Workspace, modality: str, table: pd.DataFrame) -> FeatureStore:

@@ -55,7 +55,7 @@ def test_unknown_and_missing_keys_are_named(tmp_path, change, key):
         EncoderRecord.read(tmp_path)
 
 
-@pytest.mark.parametrize("content", ["[]", '"text"'])
+@pytest.mark.parametrize("content", ["[]", '"text"', "null", "3"])
 def test_a_record_that_is_no_mapping_is_refused(tmp_path, content):
     (tmp_path / "encoders.json").write_text(content)
     with pytest.raises(DataError, match="unknown or missing key"):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoTokenizer
 
 from gexsent.encoders import tiny
@@ -167,6 +168,26 @@ def test_an_encoder_that_is_nowhere_is_named_with_the_remedy(monkeypatch):
     assert "text encoder 'someone/encoder'" in str(caught.value)
     assert "set encode.text to a folder that has it" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kept", [0, 100, -1000])
+def test_weights_cut_short_are_named_with_the_remedy(saved, tmp_path, kept):
+    for path in saved.iterdir():
+        content = path.read_bytes()
+        (tmp_path / path.name).write_bytes(content[:kept] if path.suffix == ".safetensors" else content)
+    with pytest.raises(DataError, match=r"^text encoder '.*set encode\.text to a folder that has it"):
+        load_text_encoder(str(tmp_path), max_tokens=8)
+
+
+def test_a_checkpoint_that_lacks_weights_is_not_made_up_for_at_random(saved, tmp_path):
+    for path in saved.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    weights = load_file(tmp_path / "model.safetensors")
+    gone = next(name for name in weights if "layers.1" in name)
+    rest = {name: value for name, value in weights.items() if name != gone}
+    save_file(rest, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(DataError, match=f"its checkpoint lacks 1 weights, such as .*{gone.split('.')[-2]}"):
+        load_text_encoder(str(tmp_path), max_tokens=8)
 
 
 def test_a_folder_without_weights_is_named(saved, tmp_path):

@@ -1,6 +1,7 @@
 """Vision encoders: patches of images, vectors of frames."""
 
 import logging
+from types import SimpleNamespace
 
 import numpy as np
 import open_clip
@@ -113,6 +114,14 @@ def test_the_fingerprint_follows_weights_and_transform(tiny_vision):
 def test_an_unknown_architecture_is_named():
     with pytest.raises(DataError, match=r"vision encoder 'ViT-Z-99': open_clip has no such architecture"):
         load_vision_encoder("ViT-Z-99", "openai")
+
+
+def test_an_architecture_without_patches_is_refused(monkeypatch):
+    tower = open_clip.model.ModifiedResNet([1, 1, 1, 1], output_dim=8, heads=1, image_size=32, width=8)
+    loaded = SimpleNamespace(visual=tower)
+    monkeypatch.setattr(open_clip, "create_model_and_transforms", lambda name, pretrained: (loaded, None, None))
+    with pytest.raises(DataError, match="vision encoder 'RN50': not a vision transformer"):
+        load_vision_encoder("RN50", "openai")
 
 
 @pytest.mark.parametrize("weights", [None, ""])

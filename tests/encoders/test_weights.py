@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from gexsent.encoders.weights import fingerprint, pick_dtype, seeded
+from gexsent.encoders.weights import fingerprint, first_line, pick_dtype, seeded
 
 
 def layer(value=1.0):
@@ -32,6 +32,14 @@ def test_what_else_is_given_changes_the_fingerprint():
 def test_weights_rounded_to_bf16_are_other_weights():
     assert fingerprint(layer(1.0001).to(torch.bfloat16)) == fingerprint(layer(1.0))
     assert fingerprint(layer(1.0001).to(torch.bfloat16)) != fingerprint(layer(1.0001))
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(ValueError("one\ntwo"), "one"), (ValueError("\n x "), "x"), (AssertionError(), "AssertionError")],
+)
+def test_the_first_line_of_an_error_or_else_its_kind(error, said):
+    assert first_line(error) == said
 
 
 @pytest.mark.parametrize(
