@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import stat
 import sys
@@ -32,6 +33,8 @@ def project(tmp_path, monkeypatch):
     root.mkdir()
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copy(PROJECT / name, root)
+    path = root / "params.yaml"  # whichever edition the user works on
+    path.write_text(re.sub(r"^edition: \w+", "edition: sample", path.read_text(), flags=re.MULTILINE))
     monkeypatch.chdir(root)
     monkeypatch.delenv("GEXSENT_DATA", raising=False)
     return root

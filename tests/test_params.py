@@ -123,10 +123,10 @@ def test_an_edition_that_is_no_name_is_refused(changed, edition):
 
 def test_what_yaml_reads_as_text_is_refused_as_a_number(tmp_path):
     text = PROJECT.read_text()
-    assert text.count("  lr: 0.001\n") == 1
-    (tmp_path / "params.yaml").write_text(text.replace("  lr: 0.001\n", "  lr: 1e-3\n"))
-    with pytest.raises(DataError, match=r"params\.yaml: train\.lr: expected float, found '1e-3'"):
-        load(tmp_path / "params.yaml")
+    assert text.count("  lr: 0.0005\n") == 1
+    (tmp_path / "params.yaml").write_text(text.replace("  lr: 0.0005\n", "  lr: 5e-4\n"))
+    with pytest.raises(DataError, match=r"params\.yaml: train\.lr: expected float, found '5e-4'"):
+        load(tmp_path / "params.yaml", "full")
 
 
 @pytest.mark.parametrize("content", [b"a: [1", b"\xff\xfe\x00", b"a: b: c"])

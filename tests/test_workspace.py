@@ -1,3 +1,4 @@
+import re
 import shutil
 from pathlib import Path
 
@@ -36,7 +37,10 @@ def test_an_unknown_data_set_is_named(project):
 
 
 def test_the_edition_defaults_to_the_one_in_params(project):
-    assert open_workspace(root=project).edition == "sample"
+    path = project / "params.yaml"
+    for edition in ("sample", "full"):
+        path.write_text(re.sub(r"^edition: \w+", f"edition: {edition}", path.read_text(), flags=re.MULTILINE))
+        assert open_workspace(root=project).edition == edition
     assert open_workspace("lite", root=project).edition == "lite"
 
 
