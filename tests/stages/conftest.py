@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 from gexsent.encoders.record import EncoderRecord
@@ -71,9 +72,14 @@ def one_process(monkeypatch):
     """Train on the CPU, here and now, rather than in a process a core."""
 
     def fit_all(workspace, count, progress):
-        plan = train.jobs(workspace)
-        for index in range(count):
-            train._fit(plan, workspace, index, "cpu")
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # as in a process of its own: with more, sums are taken in another order
+        try:
+            plan = train.jobs(workspace)
+            for index in range(count):
+                train._fit(plan, workspace, index, "cpu")
+        finally:
+            torch.set_num_threads(threads)
 
     monkeypatch.setattr(train, "pick_device", lambda: "cpu")
     monkeypatch.setattr(train, "_fit_on_cores", fit_all)
