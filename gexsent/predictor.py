@@ -18,6 +18,10 @@ from gexsent.model import Batch, ModelConfig, load_model
 from gexsent.tasks import CATEGORIES, SENTIMENTS, decode
 
 BROUGHT = "features"  # value of `text` in encoders.json where no encoder made them
+NEEDS = {
+    "text_only": "this model uses the text alone: give a text",
+    "vision_only": "this model uses what is seen alone: give an image, a clip or visual features",
+}
 LEVEL_NAMES = {
     "humour": ("not funny", "funny", "very funny", "hilarious"),
     "sarcasm": ("not sarcastic", "general", "twisted meaning", "very twisted"),
@@ -88,15 +92,20 @@ class Predictor:
             probabilities; humour, sarcasm, offensive, motivational with level and probability of being present.
 
         Raises:
-            DataError: more than one visual input, one that this model cannot read, or nothing at all.
+            DataError: more than one visual input, one that this model cannot read, nothing at all, or nothing of the one
+                modality that this model uses.
         """
         given = [kind for kind, value in (("image", image), ("clip", clip), ("vision", vision)) if value is not None]
         if len(given) > 1:
             raise DataError(f"{given[0]} and {given[1]} were both given: choose one visual input")
+        has_text = bool(text.strip()) if isinstance(text, str) else len(text) > 0
+        has_vision = image is not None or clip is not None or (vision is not None and len(vision) > 0)
+        if not has_text and not has_vision:
+            raise DataError("nothing to score: give a text, an image or a clip")
+        if not {"text_only": has_text, "vision_only": has_vision}.get(self.config.system, True):
+            raise DataError(NEEDS[self.config.system])
         words = self._read(text)  # (L, Dt), L = 0 without a text
         seen = self._see(image, clip, vision)  # (T, Dv), T = 0 without a visual input
-        if not len(words) and not len(seen):
-            raise DataError("nothing to score: give a text, an image or a clip")
         heads = self.model(Batch(*_alone(words), *_alone(seen))).heads
         return _readable({name: column[0] for name, column in decode({k: v.numpy() for k, v in heads.items()}).items()})
 
@@ -117,7 +126,8 @@ class Predictor:
         if self.vision is None:
             raise DataError("this model has no vision encoder: pass its features as `vision`, or text alone")
         if image is not None:
-            frames = [image if isinstance(image, Image.Image) else media.open_image(Path(image))]
+            # An object gets what a file gets, or an encoder would see the colours under its transparency.
+            frames = [media.to_rgb(image) if isinstance(image, Image.Image) else media.open_image(Path(image))]
         elif self.config.temporal:
             frames = media.read_frames(Path(clip), self.frames)[0]
         else:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub
@@ -20,6 +21,7 @@ from gexsent.encoders.text import load_text_encoder
 from gexsent.encoders.vision import load_vision_encoder
 from gexsent.errors import DataError
 from gexsent.features import FeatureStore
+from gexsent.model import build, load_model, save_model
 from gexsent.predictor import Predictor
 from gexsent.stages import evaluate, extract, prepare, source, train
 from gexsent.workspace import open_workspace
@@ -84,6 +86,21 @@ def memes(train_on):
 
 
 @pytest.fixture(scope="module")
+def alone(memes, tmp_path_factory):
+    """Load an untrained model of images that uses one modality alone."""
+
+    def load(system):
+        _, config = load_model(memes[1])
+        folder = tmp_path_factory.mktemp(system)
+        shutil.copy(memes[1] / "encoders.json", folder)
+        config = replace(config, system=system)
+        save_model(build(config), config, folder)
+        return Predictor.from_pretrained(folder)
+
+    return load
+
+
+@pytest.fixture(scope="module")
 def without_encoders(train_on):
     return train_on("mosi", brought=True)
 
@@ -145,6 +162,45 @@ def test_a_path_an_open_picture_and_a_name_in_text_are_the_same_picture(memes, s
     by_path = scores_memes(image=path)
     assert scores_memes(image=str(path)) == by_path
     assert scores_memes(image=media.open_image(path)) == by_path
+
+
+def transparent(mode):
+    """Left black; right red and transparent, which on white is white."""
+    image = Image.new("RGBA", (64, 64), (0, 0, 0, 255))
+    image.paste((250, 0, 0, 0), (32, 0, 64, 64))
+    return image.convert(mode)
+
+
+def deep_grey():
+    return Image.fromarray(np.linspace(0, 65_535, 64 * 64).reshape(64, 64).astype(np.uint16))
+
+
+@pytest.mark.parametrize("odd", [transparent("RGBA"), transparent("P"), deep_grey()], ids=["RGBA", "P", "16 bit"])
+def test_an_open_picture_of_an_odd_mode_is_read_as_its_file_is(scores_memes, tmp_path, odd):
+    odd.save(tmp_path / "odd.png")
+    by_path = scores_memes(image=tmp_path / "odd.png")
+    assert scores_memes(image=odd) == by_path
+    assert scores_memes(image=odd.convert("RGB")) != by_path  # what the encoder's own transform would make of it
+    with Image.open(tmp_path / "odd.png") as image:
+        assert scores_memes(image=image) == by_path
+
+
+def test_a_model_of_text_alone_asks_for_a_text(alone):
+    model, picture = alone("text_only"), Image.new("RGB", (64, 64), "orange")
+    for text in ("", " \n", np.zeros((0, 64))):
+        with pytest.raises(DataError, match="this model uses the text alone: give a text"):
+            model(text, image=picture)
+    with pytest.raises(DataError, match="nothing to score"):
+        model()
+    assert model("so", image=picture) == model("so")
+
+
+def test_a_model_of_vision_alone_asks_for_something_to_see(alone):
+    model, picture = alone("vision_only"), Image.new("RGB", (64, 64), "orange")
+    for vision in (None, np.zeros((0, 64))):
+        with pytest.raises(DataError, match="uses what is seen alone: give an image, a clip or visual features"):
+            model("so", vision=vision)
+    assert model("so", image=picture) == model(image=picture)
 
 
 def test_text_and_picture_each_count(memes, scores_memes):

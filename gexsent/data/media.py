@@ -28,7 +28,7 @@ def open_image(path: Path) -> Image.Image:
                 raise DataError(f"{path}: {image.width}x{image.height} pixels is too large; scale it down first")
             image.seek(0)
             image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
+            return to_rgb(image)
     except DataError:
         raise
     except UnidentifiedImageError as error:
@@ -42,7 +42,9 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """A picture of any mode as upright RGB: transparency is laid on white, 16-bit greys are scaled."""
+    image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I") or image.mode == "F":  # 16 or 32 bits of grey, which convert() would clip to white
         high = image.getextrema()[1]
         if image.mode.startswith("I;16") or 255 < high <= 65_535:
@@ -50,7 +52,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         else:  # floats from 0 to 1, bytes in a wider type, or anything else
             scale = 255 if 0 < high <= 1 and image.mode == "F" else 1 if high <= 255 else 255 / high
         return image.convert("F").point(lambda value: value * scale).convert("L").convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+    if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image.convert("RGB")

@@ -10,7 +10,7 @@ import pandas as pd
 from gexsent.data import media
 from gexsent.data.csvfile import read_csv
 from gexsent.data.splits import blocks, duplicate_groups
-from gexsent.data.table import WITHOUT, Quarantine, make
+from gexsent.data.table import BLOCKS, WITHOUT, Quarantine, make
 from gexsent.errors import DataError
 
 SENTIMENT = {"very_negative": -1, "negative": -1, "neutral": 0, "positive": 1, "very_positive": 1}
@@ -54,7 +54,10 @@ def read(root: Path, quarantine: Quarantine, seed: int) -> tuple[pd.DataFrame, p
     for row, group in zip(rows, groups, strict=True):
         row["group"] = group
     if samples:
-        names = blocks([r["group"] for r in samples], [r["sentiment"] for r in labels[: len(samples)]], seed)
+        # Beside a test set, one block is all that is needed: two halves will do where there are few memes.
+        least = 2 if test else len(BLOCKS)
+        classes = [row["sentiment"] for row in labels[: len(samples)]]
+        names = blocks([row["group"] for row in samples], classes, seed, least=least)
         for row, name in zip(samples, names, strict=True):
             row["split"] = name if not test else "valid" if name == "block0" else "train"
     tested = {row["group"] for row in test}

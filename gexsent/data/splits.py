@@ -5,7 +5,6 @@ from collections import Counter
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedGroupKFold
 
 from gexsent.data.table import BLOCKS
 
@@ -33,18 +32,22 @@ def duplicate_groups(ids: list[str], texts: list[str], digests: list[str]) -> li
     return [ids[find(row)] for row in range(len(ids))]
 
 
-def blocks(groups: list[str], classes: list[int], seed: int) -> list[str]:
+def blocks(groups: list[str], classes: list[int], seed: int, *, least: int = len(BLOCKS)) -> list[str]:
     """Ten seeded blocks, block0 to block9: groups stay whole, classes are spread evenly.
 
-    Too few rows all go to block0: table.check refuses them, once it is known how many rows were faulty.
+    There are as many blocks as groups, or rows of the commonest class, where these are fewer than ten. Too few rows for
+    `least` blocks all go to block0: table.check refuses them, once it is known how many rows were faulty.
     """
-    if len(set(groups)) < len(BLOCKS) or max(Counter(classes).values()) < len(BLOCKS):
+    from sklearn.model_selection import StratifiedGroupKFold  # here: a second of start-up, which one command needs
+
+    count = min(len(BLOCKS), len(set(groups)), max(Counter(classes).values()))
+    if count < least:
         return [BLOCKS[0]] * len(groups)
-    folds = StratifiedGroupKFold(len(BLOCKS), shuffle=True, random_state=seed)
+    folds = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
     result = np.empty(len(groups), dtype=object)
     with warnings.catch_warnings():  # a class of fewer than ten cannot be in every block: spread as far as it goes
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
-        for name, (_, rows) in zip(BLOCKS, folds.split(np.zeros(len(groups)), classes, groups), strict=True):
+        for name, (_, rows) in zip(BLOCKS[:count], folds.split(np.zeros(len(groups)), classes, groups), strict=True):
             result[rows] = name
     return result.tolist()
 

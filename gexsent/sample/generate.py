@@ -11,12 +11,15 @@ import random
 import shutil
 from pathlib import Path
 
+from gexsent.errors import DataError
 from gexsent.sample.scripts import Script, write
 
 VERSION = 3  # raise it when the drawing changes
 MANIFEST = "manifest.json"
 TRUTH = "truth.csv"
 CLIPS_PER_VIDEO = 5
+# Something to train on, to validate on and to test on: three videos, or memes enough for two blocks beside a test set.
+LEAST = {"mosi": 2 * CLIPS_PER_VIDEO + 1, "mosei": 2 * CLIPS_PER_VIDEO + 1, "memotion": 5}
 FRAMES, RATE, SIDE = 10, 10, 96
 MEME_SIDE = 160
 SENTIMENTS = ("very_negative", "negative", "neutral", "positive", "very_positive")
@@ -43,7 +46,12 @@ def generate(root: Path, dataset: str, *, rows: int, seed: int) -> None:
     """Write `rows` samples of a data set into root, replacing what is there; whole or not at all.
 
     truth.csv beside them holds what the label was made from: id, words, face, sarcastic.
+
+    Raises:
+        DataError: too few rows to train, validate and test on.
     """
+    if rows < LEAST[dataset]:
+        raise DataError(f"data.rows: {dataset} cannot be generated with {rows} rows; {LEAST[dataset]} are the least")
     partial = root.with_name(root.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

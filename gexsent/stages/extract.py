@@ -11,6 +11,7 @@ from gexsent.data.arrays import Ragged
 from gexsent.encoders.record import EncoderRecord
 from gexsent.encoders.text import load_text_encoder
 from gexsent.encoders.vision import load_vision_encoder
+from gexsent.errors import DataError
 from gexsent.features import FeatureStore, extract
 from gexsent.stages.prepare import read_table
 from gexsent.training.device import pick_device
@@ -26,6 +27,10 @@ def run(workspace: Workspace) -> tuple[FeatureStore, FeatureStore]:
 
     Returns:
         The text store and the vision store.
+
+    Raises:
+        DataError: text features were asked for and none were found, or as load_text_encoder, load_vision_encoder and
+            features.extract.
     """
     table = read_table(workspace.table).set_index("id")
     text, text_fingerprint = _text(workspace, table)
@@ -37,6 +42,11 @@ def run(workspace: Workspace) -> tuple[FeatureStore, FeatureStore]:
 def _text(workspace: Workspace, table: pd.DataFrame) -> tuple[FeatureStore, str]:
     settings = workspace.params.encode
     if settings.text == FOUND:
+        if not (workspace.found / "text.npz").exists():
+            raise DataError(
+                f"{workspace.raw}: encode.text is `{FOUND}`, and no text features were found for {workspace.dataset}: "
+                "put text.npz (ids, values, lengths) beside the labels, or set encode.text in params.yaml to an encoder"
+            )
         store = _brought(workspace, "text", table)
         return store, store.fingerprint
     encoder = load_text_encoder(settings.text, max_tokens=settings.max_tokens, device=pick_device())

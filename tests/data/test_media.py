@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gexsent.data.media import check, digest, open_image, read_frames
+from gexsent.data.media import check, digest, open_image, read_frames, to_rgb
 from gexsent.errors import DataError
 
 
@@ -88,6 +88,15 @@ def test_rotation_is_applied(tmp_path):
     exif[0x0112] = 6  # orientation: turn a quarter clockwise
     RED.save(tmp_path / "turned.jpg", exif=exif)
     assert open_image(tmp_path / "turned.jpg").size == (6, 8)
+
+
+def test_an_open_picture_is_turned_as_its_file_is(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    RED.save(tmp_path / "turned.jpg", exif=exif)
+    with Image.open(tmp_path / "turned.jpg") as image:
+        assert to_rgb(image).size == (6, 8)
+    assert RED.size == to_rgb(RED).size == (8, 6)
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "BMP", "WEBP"])

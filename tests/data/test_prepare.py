@@ -160,6 +160,30 @@ def test_source_writes_only_when_something_changed(tmp_path, workspace, label_cs
     assert space.source.read_bytes() != before
 
 
+@pytest.mark.parametrize("rows", [5, 10, 15, 20])
+def test_a_small_sample_of_memes_has_every_split(workspace, rows):
+    space = workspace("memotion", rows=rows)
+    source.run(space)
+    counts = prepare.run(space).samples["split"].value_counts()
+    assert counts.sum() == rows
+    assert counts["train"] >= 2 and counts["valid"] >= 1 and counts["test"] >= 1
+
+
+@pytest.mark.parametrize("rows", [11, 16])
+def test_a_small_sample_of_clips_has_every_split(workspace, rows):
+    space = workspace("mosi", rows=rows, verify_media=False)
+    source.run(space)
+    assert set(prepare.run(space).samples["split"]) == {"train", "valid", "test"}
+
+
+@pytest.mark.parametrize(("dataset", "least"), [("memotion", 5), ("mosi", 11), ("mosei", 11)])
+def test_a_sample_too_small_to_be_split_is_refused_with_the_least_number(workspace, dataset, least):
+    space = workspace(dataset, rows=least - 1)
+    with pytest.raises(DataError, match=rf"{dataset} cannot be generated with {least - 1} rows; {least} are the least"):
+        source.run(space)
+    assert not space.raw.exists()
+
+
 def test_source_generates_data_once_where_the_edition_asks_for_them(tmp_path, workspace):
     space = workspace("memotion", rows=12)
     assert space.generated

@@ -59,6 +59,13 @@ def test_too_few_rows_are_not_split(groups, classes):
     assert set(blocks(groups, classes, seed=1)) == {"block0"}
 
 
+@pytest.mark.parametrize("size", range(4, 12))
+def test_few_rows_make_fewer_blocks_where_fewer_will_do(size):
+    names = blocks([f"g{n}" for n in range(size)], [n % 2 for n in range(size)], seed=1, least=2)
+    assert set(names) == set(BLOCKS[: -(-size // 2)])  # as many as the commonest class has rows
+    assert set(blocks(["a", "b", "b"], [0, 1, 2], seed=1, least=2)) == {"block0"}  # no class of two
+
+
 def test_a_class_rarer_than_the_blocks_is_no_obstacle():
     names = blocks([f"g{n}" for n in range(60)], [int(n == 0) for n in range(60)], seed=1)
     assert set(names) == set(BLOCKS)

@@ -14,6 +14,7 @@ from gexsent.data.arrays import Ragged
 from gexsent.encoders.record import EncoderRecord
 from gexsent.encoders.text import TextEncoder, load_text_encoder
 from gexsent.encoders.vision import VisionEncoder, load_vision_encoder
+from gexsent.errors import DataError
 from gexsent.features import FeatureStore
 from gexsent.sample import generate
 from gexsent.stages import extract, prepare, source
@@ -178,6 +179,15 @@ def test_vision_asked_of_features_that_are_not_there_is_absent(open_data):
     assert (text.lengths > 0).all()
     assert vision.lengths.tolist() == [0] * len(text.ids)
     assert EncoderRecord.read(workspace.features).vision is None
+
+
+def test_text_asked_of_features_that_are_not_there_is_refused(open_data):
+    workspace = open_data("mosi", text="features")
+    with pytest.raises(
+        DataError, match=r"raw/mosi: encode\.text is `features`, and no text features were found"
+    ) as caught:
+        extract.run(workspace)
+    assert "put text.npz" in str(caught.value) and "encode.text in params.yaml" in str(caught.value)
 
 
 def test_rows_without_any_media_need_no_vision_encoder(open_data, monkeypatch):
