@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gexsent import params as params_module
 from gexsent.errors import DataError
-from gexsent.workspace import open_workspace, project_root, raw_root
+from gexsent.workspace import Workspace, open_workspace, project_root, raw_root
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -87,12 +87,16 @@ def _source(options: argparse.Namespace) -> None:
     from gexsent.stages import source
 
     root = project_root()
-    for name in params_module.load(root / "params.yaml", options.edition).datasets:
-        fingerprint = source.run(open_workspace(options.edition, name, root))
+    params = params_module.load(root / "params.yaml", options.edition)  # once: half of this command's time is YAML
+    for name in params.datasets:
+        fingerprint = source.run(Workspace(root, options.edition, name, params))
         print(f"{name}: {fingerprint['layout'] or 'not found; it will be left out'}")
 
 
 def _notebook(options: argparse.Namespace) -> None:
+    # jsonschema, which nbformat needs, compiles a grammar of internationalised addresses on import: 1.6 s of each stage.
+    # Notebooks hold no such address. Blocked, it does without, as where that package is not installed.
+    sys.modules.setdefault("rfc3987_syntax", None)
     from gexsent import notebooks
 
     workspace = open_workspace(options.edition, options.dataset or "mosi")

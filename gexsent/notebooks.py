@@ -22,7 +22,10 @@ KERNEL = {
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
     "TQDM_MININTERVAL": "5",  # progress goes through a pipe to the screen
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    "PYTHONWARNINGS": "ignore:IProgress not found",  # bars are drawn as text here, so ipywidgets is not missed
 }
+# Keys for each run: without them a kernel warns that it speaks in plain text, and other users of the machine could listen.
+MANAGER = {"KernelManager": {"transport_encryption": "auto"}}
 
 
 def execute(name: str, workspace: Workspace, *, per_dataset: bool = True) -> Path:
@@ -47,12 +50,15 @@ def execute(name: str, workspace: Workspace, *, per_dataset: bool = True) -> Pat
     if per_dataset and not source.is_there(workspace):
         return leave_out(name, workspace, target)
 
-    import papermill  # here, because it takes a second that a data set left out need not wait for
+    # Here, because they take a second that a data set left out need not wait for.
+    import papermill
+    from traitlets.config import Config
 
     unknown = parameters.keys() - papermill.inspect_notebook(str(path)).keys()
     if unknown:
         raise DataError(f"{path}: its `parameters` cell does not set {sorted(unknown)[0]!r}")
-    os.environ.update(KERNEL)
+    kept = os.environ.get("PYTHONWARNINGS")  # the user's own filters
+    os.environ.update(KERNEL | ({"PYTHONWARNINGS": f"{KERNEL['PYTHONWARNINGS']},{kept}"} if kept else {}))
     partial = target.with_suffix(".failed.ipynb")
     print(f"{name}, {workspace.dataset if per_dataset else 'all data sets'}, {workspace.edition} edition", flush=True)
     try:
@@ -61,6 +67,7 @@ def execute(name: str, workspace: Workspace, *, per_dataset: bool = True) -> Pat
             str(partial),
             parameters,
             cwd=str(workspace.root),
+            config=Config(MANAGER),
             progress_bar=False,
             stderr_file=sys.stderr,  # progress bars of the stage, which the cleaned copy leaves out
         )

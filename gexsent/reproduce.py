@@ -1,8 +1,6 @@
 """`gexsent reproduce`: run the pipeline, then say what came of it and where it lies."""
 
-import re
-import subprocess
-import sys
+import contextlib
 from pathlib import Path
 
 from gexsent.errors import DataError
@@ -10,21 +8,21 @@ from gexsent.params import load
 
 
 def run(root: Path) -> None:
-    """Run `dvc repro` for the edition that params.yaml names and print its tables.
+    """Do what `dvc repro` does, in this process, for the edition that params.yaml names, and print its tables.
 
     Raises:
         DataError: a stage failed; its own message stands above.
     """
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
     edition = load(root / "params.yaml").edition
-    command, ran = [sys.executable, "-m", "dvc", "repro"], []
-    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as process:
-        for line in process.stdout:
-            print(line, end="", flush=True)
-            ran += re.findall(r"Running stage '([^']+)'", line)
-    if process.returncode:
-        raise DataError(
-            "the pipeline stopped; its message stands above. What is finished is kept: run it again to go on"
-        )
+    try:
+        with contextlib.chdir(root), Repo(str(root)) as repo:
+            ran = [stage.addressing for stage in repo.reproduce()]
+    except DvcException as error:
+        reason = f"{error}: {error.__cause__}" if error.__cause__ else str(error)
+        raise DataError(f"the pipeline stopped: {reason}. What is finished is kept: run it again to go on") from error
     results = root / "results" / edition
     for table in sorted((results / "tables").glob("*.md")):
         print("\n" + table.read_text().rstrip())

@@ -1,24 +1,24 @@
 """The command `gexsent`: what it prints, and one clear line with status 2 for a fault in the user's input."""
 
 import json
-import os
 import re
 import shutil
-import stat
+import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
+from dvc.exceptions import DvcException
 from PIL import Image
 
-from gexsent import cli, notebooks, params, reproduce
+from gexsent import cli, notebooks, params
 from gexsent.encoders.record import EncoderRecord
 from gexsent.encoders.text import load_text_encoder
 from gexsent.encoders.vision import load_vision_encoder
-from gexsent.errors import DataError
 from gexsent.model import ModelConfig, build, save_model
 from gexsent.predictor import Predictor
 from gexsent.sample import generate
@@ -114,7 +114,7 @@ def test_what_is_lacking_on_the_command_line_ends_with_usage(arguments, capsys):
 
 
 def test_source_names_the_layout_or_says_that_a_data_set_is_left_out(project, capsys):
-    generate.generate(project / "data" / "raw" / "mosi", "mosi", rows=10, seed=1)
+    generate.generate(project / "data" / "raw" / "mosi", "mosi", rows=11, seed=1)
     cli.main(["source", "--edition", "lite"])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in lines] == ["mosi", "mosei", "memotion"]
@@ -133,7 +133,7 @@ def test_data_check_describes_what_was_found_and_what_is_lacking(project, capsys
 
 
 def test_data_check_of_faulty_data_ends_with_status_2_and_names_the_file(project, capsys):
-    generate.generate(project / "data" / "raw" / "mosi", "mosi", rows=10, seed=1)
+    generate.generate(project / "data" / "raw" / "mosi", "mosi", rows=11, seed=1)
     (project / "data" / "raw" / "mosi" / "label.csv").write_bytes(b"")
     assert fails("data", "check", "mosi") == 2
     assert "label.csv" in capsys.readouterr().err
@@ -165,37 +165,52 @@ def test_an_unknown_data_set_or_edition_is_named(project, capsys):
     assert "edition 'huge' is not under editions" in one_line(capsys)
 
 
-@pytest.fixture
-def dvc(project, tmp_path, monkeypatch):
-    """Stand in for `python -m dvc`: print these lines and end with this status."""
+class Stopped(DvcException):
+    """As DVC raises it: the stage in the message, the reason as the cause."""
 
-    def replace(lines, status=0):
-        program = tmp_path / "python"
-        said = "".join(f"echo {json.dumps(line)}\n" for line in lines)
-        program.write_text(f'#!/bin/sh\necho "$@" > {project}/called\n{said}exit {status}\n')
-        program.chmod(program.stat().st_mode | stat.S_IXUSR)
-        monkeypatch.setattr(sys, "executable", os.fspath(program))
+
+@pytest.fixture
+def dvc(project, monkeypatch):
+    """Stand in for DVC: these stages run, or this is raised; collects (root, working directory)."""
+    calls = []
+
+    def replace(stages, error=None):
+        class Repo:
+            def __init__(self, root):
+                calls.append((Path(root), Path.cwd()))
+
+            __enter__, __exit__ = (lambda self: self), (lambda self, *_: None)
+
+            def reproduce(self):
+                if error:
+                    raise error
+                return [SimpleNamespace(addressing=name) for name in stages]
+
+        monkeypatch.setattr("dvc.repo.Repo", Repo)
+        return calls
 
     return replace
 
 
-def test_reproduce_runs_dvc_and_prints_tables_and_where_things_lie(project, dvc, capsys):
-    dvc(["Running stage 'source@sample':", "Running stage 'train@sample-mosi':"])
+def test_reproduce_runs_dvc_and_prints_tables_and_where_things_lie(project, dvc, capsys, monkeypatch):
+    calls = dvc(["source@sample", "train@sample-mosi"])
+    (project / "notebooks").mkdir()
+    monkeypatch.chdir(project / "notebooks")
     tables = project / "results" / "sample" / "tables"
     tables.mkdir(parents=True)
     (tables / "mosi.md").write_text("| system | MAE |\n")
     cli.main(["reproduce"])
     shown = capsys.readouterr().out
-    assert (project / "called").read_text() == "-m dvc repro\n"
-    assert "Running stage 'train@sample-mosi'" in shown
+    assert calls == [(project, project)]
+    assert Path.cwd() == project / "notebooks"
     assert "| system | MAE |" in shown
     assert "results/sample/tables" in shown and "results/sample/notebooks" in shown
     assert "Nothing changed" not in shown
 
 
-@pytest.mark.parametrize("lines", [["Running stage 'source@sample':", "Stage 'train' did not change"], []])
-def test_reproduce_says_that_nothing_changed(dvc, capsys, lines):
-    dvc(lines)
+@pytest.mark.parametrize("stages", [["source@sample"], []])
+def test_reproduce_says_that_nothing_changed(dvc, capsys, stages):
+    dvc(stages)
     cli.main(["reproduce"])
     assert "Nothing changed: results/sample is up to date" in capsys.readouterr().out
 
@@ -208,9 +223,84 @@ def test_reproduce_follows_the_edition_of_params_yaml(project, dvc, capsys):
     assert "results/lite/tables" in capsys.readouterr().out
 
 
-def test_a_pipeline_that_stops_ends_with_status_2_and_says_how_to_go_on(project, dvc, capsys):
-    dvc(["Running stage 'prepare@sample-mosi':"], status=1)
-    with pytest.raises(DataError, match="run it again to go on"):
-        reproduce.run(project)
+def test_a_pipeline_that_stops_ends_with_status_2_and_says_how_to_go_on(dvc, capsys):
+    error = Stopped("failed to reproduce 'prepare@sample-mosi'")
+    error.__cause__ = Stopped("failed to run: python -m gexsent, exited with 2")
+    dvc([], error)
     assert fails("reproduce") == 2
-    assert "the pipeline stopped" in one_line(capsys)
+    line = one_line(capsys)
+    assert (
+        "stopped: failed to reproduce 'prepare@sample-mosi': failed to run: python -m gexsent, exited with 2." in line
+    )
+    assert line.endswith("run it again to go on")
+
+
+@pytest.fixture
+def pipeline(project):
+    """A project whose pipeline is one stage that always runs and two that copy its file; runs `gexsent reproduce`."""
+    copy = {"cmd": "cat source > ${item}", "deps": ["source"], "outs": ["${item}"]}
+    stages = {
+        "source": {
+            "matrix": {"edition": ["sample"]},
+            "cmd": "test -e source || echo one > source; echo looked",
+            "always_changed": True,
+            "outs": [{"source": {"persist": True}}],
+        },
+        "copy": {"foreach": ["a", "b"], "do": copy},
+    }
+    (project / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    (project / ".dvc" / "tmp").mkdir(parents=True)
+    config = f"[core]\n no_scm = true\n analytics = false\n site_cache_dir = {project / 'site'}\n"
+    (project / ".dvc" / "config").write_text(config)
+
+    def run():
+        return subprocess.run([sys.executable, "-m", "gexsent", "reproduce"], capture_output=True, text=True)
+
+    return run
+
+
+def test_a_real_pipeline_runs_once_then_says_that_nothing_changed(project, pipeline):
+    first = pipeline()
+    assert first.returncode == 0, first.stderr
+    assert "Running stage 'copy@b'" in first.stdout and "looked" in first.stdout
+    assert "Nothing changed" not in first.stdout
+    again = pipeline()
+    assert again.stdout.index("Running stage 'source@sample'") < again.stdout.index("looked")
+    assert "Running stage 'copy" not in again.stdout
+    assert again.stdout.endswith("is up to date with the code, the data and params.yaml.\n")
+    (project / "source").write_text("two\n")
+    assert "Nothing changed" not in pipeline().stdout
+    assert (project / "a").read_text() == "two\n"
+
+
+def test_a_real_pipeline_that_stops_names_the_stage(project, pipeline):
+    (project / "source").mkdir()
+    stopped = pipeline()
+    assert stopped.returncode == 2
+    assert "gexsent: the pipeline stopped: failed to reproduce" in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "unwanted"),
+    [
+        ("import gexsent.cli, gexsent.reproduce", "numpy torch pandas sklearn dvc nbformat matplotlib"),
+        ("import gexsent.stages.source", "numpy torch pandas"),
+        ("import gexsent.stages.prepare", "torch sklearn matplotlib"),
+        ("import gexsent.stages.train", "sklearn transformers open_clip matplotlib"),
+    ],
+)
+def test_what_a_command_does_not_need_is_not_imported(code, unwanted):
+    check = f"import sys; {code}; print(*[name for name in {unwanted.split()} if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == []
+
+
+def test_a_notebook_starts_without_compiling_a_grammar_that_it_does_not_need(project):
+    check = (
+        "import sys; from gexsent import cli\n"
+        "try: cli.main(['notebook', '08_gone', '--edition', 'sample'])\n"
+        "except SystemExit: print(*[name for name in ('nbformat', 'lark') if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["nbformat"]

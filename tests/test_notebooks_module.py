@@ -168,11 +168,34 @@ def test_any_other_failure_of_a_cell_keeps_its_traceback(workspace, papermill_gi
 def test_the_environment_of_a_kernel_makes_runs_repeatable(workspace, papermill_gives, monkeypatch):
     for name in notebooks.KERNEL:
         monkeypatch.setenv(name, "before")  # so that it is restored afterwards
+    monkeypatch.delenv("PYTHONWARNINGS")
     write_notebook(workspace)
     papermill_gives(executed(0))
     notebooks.execute("07_look", workspace)
     assert {name: notebooks.os.environ[name] for name in notebooks.KERNEL} == notebooks.KERNEL
     assert notebooks.KERNEL["PYTHONHASHSEED"] == "0"
+
+
+def test_a_users_own_filters_of_warnings_are_kept(workspace, papermill_gives, monkeypatch):
+    for name in notebooks.KERNEL:
+        monkeypatch.setenv(name, "before")
+    monkeypatch.setenv("PYTHONWARNINGS", "error::SyntaxWarning")
+    write_notebook(workspace)
+    papermill_gives(executed(0))
+    notebooks.execute("07_look", workspace)
+    assert notebooks.os.environ["PYTHONWARNINGS"] == "ignore:IProgress not found,error::SyntaxWarning"
+
+
+def test_a_real_run_prints_the_warnings_of_the_notebook_and_none_of_its_machinery(workspace, capfd, monkeypatch):
+    for name in notebooks.KERNEL:
+        monkeypatch.setenv(name, "")
+    write_notebook(workspace, "import warnings\nimport tqdm.auto\nwarnings.warn('look here')\nprint(edition, dataset)")
+    target = notebooks.execute("07_look", workspace)
+    assert "sample mosi" in target.read_text()
+    said = capfd.readouterr().err
+    assert "look here" in said
+    assert "IProgress" not in said
+    assert "without encryption" not in said
 
 
 def test_declared_outputs_are_those_of_the_stage_that_runs_the_notebook(workspace):
