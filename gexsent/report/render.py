@@ -1,9 +1,11 @@
 """A table as Markdown, as LaTeX (booktabs) and as CSV."""
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from gexsent.digest import write_atomically
 from gexsent.report.columns import Column
+from gexsent.report.comparisons import ComparisonTable
 from gexsent.report.quoted import DETAILS, Quoted
 from gexsent.report.tables import NOTHING, QUOTED_HEADING, Table
 
@@ -18,27 +20,38 @@ LATEX = str.maketrans(
         "±": r"$\pm$",
         "−": r"$-$",
         "–": "--",
+        "<": "$<$",  # bare, the default font encoding prints another sign
+        ">": "$>$",
         "↑": r"$\uparrow$",
         "↓": r"$\downarrow$",
     }
 )
 
 
-def write(table: Table, folder: Path) -> None:
+def write(table: Table | ComparisonTable, folder: Path) -> None:
     """Leave <name>.csv, <name>.md and <name>.tex in `folder`. Numbers in the CSV have all their digits."""
     csv = table.frame().to_csv(index=False, lineterminator="\n")
     for suffix, content in (("csv", csv), ("md", markdown(table)), ("tex", latex(table))):
         write_atomically(folder / f"{table.name}.{suffix}", content.encode())
 
 
-def markdown(table: Table) -> str:
+def markdown(table: Table | ComparisonTable) -> str:
     """Caption, measured rows, notes; then, under their own heading, quoted rows and their numbered sources."""
-    heading = ["System", "n", *(column.heading for column in table.columns)]
-    lines = [f"**{table.caption}**", "", *grid([heading, *table.rows()], left=1), "", " ".join(table.notes)]
+    rows = [[*table.heading], *_body(table, str, "**{}**".format)]
+    lines = [f"**{table.caption}**", "", *grid(rows, left=table.left), "", " ".join(table.notes)]
     if table.quoted is not None:
         lines += ["", f"### {QUOTED_HEADING}", "", *_quoted_grid(table), "", " ".join(table.quoted_notes), ""]
         lines += [f"{number}. {source}" for number, source in enumerate(table.quoted.sources, 1)]
     return "\n".join(lines) + "\n"
+
+
+def _body(
+    table: Table | ComparisonTable, plain: Callable[[str], str], strong: Callable[[str], str]
+) -> Iterator[list[str]]:
+    """Measured rows: each cell through `plain`, a bold one through `strong` after it."""
+    for place, row in enumerate(table.rows()):
+        texts = map(plain, row)
+        yield [strong(text) if (place, column) in table.bold else text for column, text in enumerate(texts)]
 
 
 def grid(rows: list[list[str]], *, left: int) -> list[str]:
@@ -72,10 +85,10 @@ def _reported(table: Table) -> list[Column]:
     return [column for column in table.columns if column.metric in rows and (rows[column.metric] != "").any()]
 
 
-def latex(table: Table) -> str:
+def latex(table: Table | ComparisonTable) -> str:
     """A `table*` as wide as the text: measured rows, a rule, quoted rows. Needs the packages booktabs and graphicx."""
-    heading = ["System", "$n$", *(escape(column.heading) for column in table.columns)]
-    body = [" & ".join(map(escape, row)) + r" \\" for row in table.rows()]
+    heading = [f"${text}$" if text in ("n", "p") else escape(text) for text in table.heading]
+    body = [" & ".join(row) + r" \\" for row in _body(table, escape, r"\textbf{{{}}}".format)]
     notes = [*table.notes]
     if table.quoted is not None:
         body += [r"\midrule", rf"\multicolumn{{{len(heading)}}}{{l}}{{\emph{{{QUOTED_HEADING}}}}} \\"]
@@ -89,7 +102,7 @@ def latex(table: Table) -> str:
         rf"\caption{{{escape(table.caption)}}}",
         rf"\label{{tab:{table.name.replace('_', '-')}}}",
         r"\resizebox{\textwidth}{!}{%",
-        rf"\begin{{tabular}}{{lr{'r' * len(table.columns)}}}",
+        rf"\begin{{tabular}}{{{'l' * table.left + 'r' * (len(heading) - table.left)}}}",
         r"\toprule",
         " & ".join(heading) + r" \\",
         r"\midrule",

@@ -12,7 +12,22 @@ SYSTEM_NAMES = {
     "text_only": "Text only",
     "vision_only": "Vision only",
     "late_fusion": "Late fusion",
+    "tfn": "TFN",
+    "lmf": "LMF",
+    "mult": "MulT",
+    "misa": "MISA",
+    "flat_moe": "Flat mixture",
+    "dense_ffn": "Dense network",
+    "random_router": "Random router",
+    "no_sample_level": "No sample level",
+    "no_shared_group": "No shared experts",
+    "uniform_gates": "Uniform gates",
+    "no_gam": "No gated attention",
     "released": "Released code",
+    "released_live_gate": "Released, live gate",
+    "released_masked": "Released, padding masked",
+    "released_whole_text": "Released, whole text",
+    "released_renormalised": "Released, renormalised",
 }
 # Okabe and Ito's palette, which stays apart for colour-blind eyes; GEXSent always has the strongest colour.
 COLOURS = {
@@ -20,6 +35,10 @@ COLOURS = {
     "text_only": "#0072B2",
     "vision_only": "#009E73",
     "late_fusion": "#CC79A7",
+    "tfn": "#E69F00",
+    "lmf": "#56B4E9",
+    "mult": "#000000",
+    "misa": "#C9B400",
     "released": "#7F7F7F",
 }
 DATASET_NAMES = {"mosi": "CMU-MOSI", "mosei": "CMU-MOSEI", "memotion": "Memotion"}

@@ -12,7 +12,7 @@ from gexsent.report.columns import HEADLINES, Column
 from gexsent.report.render import grid
 from gexsent.report.scores import Scores
 from gexsent.report.style import COLOURS, DATASET_NAMES, EDITION_NOTES, annotate
-from gexsent.report.tables import DIRECTION, NOTHING, format_cell, system_name
+from gexsent.report.tables import BOLD, DIRECTION, NOTHING, format_cell, system_name
 
 LEFT_OUT = (
     "{} is left out: it has no scores. Either its data are not there (`gexsent data check` says where to get them), or "
@@ -32,17 +32,23 @@ def at_a_glance(found: Sequence[Scores], left_out: Sequence[str], edition: str) 
     if columns:
         heading = ["System", *(f"{DATASET_NAMES[scores.dataset]} {column.heading}" for scores, column in columns)]
         rows = [
-            [system_name(system)]
-            + [format_cell(scores.cell(system, column.metric), column.decimals) for scores, column in columns]
+            [system_name(system), *(_cell(scores, column, system) for scores, column in columns)]
             for system in systems(found)
         ]
         seeds = "; ".join(f"{DATASET_NAMES[scores.dataset]} {scores.count('seeds')}" for scores in found)
         note = f"Mean ± standard deviation over seeds (n: {seeds}). {DIRECTION}"
+        if any(len(scores.pairs) for scores in found):
+            note += f" {BOLD}"
         if any(NOTHING in cell for row in rows for cell in row):
             note += f" {NOTHING}: undefined, or not run on this data set."
         lines += ["", *grid([heading, *rows], left=1), "", note]
     lines += [line for name in left_out for line in ("", LEFT_OUT.format(DATASET_NAMES[name]))]
     return "\n".join(lines) + "\n"
+
+
+def _cell(scores: Scores, column: Column, system: str) -> str:
+    text = format_cell(scores.cell(system, column.metric), column.decimals)
+    return f"**{text}**" if system == scores.winner(column) else text
 
 
 def glance_figure(found: Sequence[Scores], edition: str) -> Figure:

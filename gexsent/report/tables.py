@@ -6,7 +6,7 @@ import pandas as pd
 
 from gexsent.report.columns import LAYOUTS, TABLES, Column
 from gexsent.report.quoted import Quoted
-from gexsent.report.scores import Scores
+from gexsent.report.scores import ALPHA, Scores
 from gexsent.report.style import DATASET_NAMES, EDITION_NOTES, SYSTEM_NAMES
 
 NOTHING = "–"
@@ -14,6 +14,10 @@ DIRECTION = "↑: higher is better; ↓: lower is better."
 NO_WINNER = (
     "No mean is marked as the best: whether one system beats another is a matter for a paired test over groups of "
     "test rows, not for two means."
+)
+BOLD = (
+    f"Bold: the best mean of its column, where a paired test bears it out (p < {ALPHA} after Holm's correction): GEXSent "
+    "beats every other system, or the system in bold beats GEXSent; others are not tested against one another."
 )
 CONVENTIONS = (
     "has-0: all test rows, negative against non-negative (0 counts as non-negative). non-0: only rows whose label is "
@@ -47,6 +51,12 @@ class Table:
     quoted: Quoted | None
     notes: tuple[str, ...]
     quoted_notes: tuple[str, ...]
+    bold: frozenset[tuple[int, int]]  # places in `rows`: row, column
+    left = 1  # columns that are set flush left
+
+    @property
+    def heading(self) -> tuple[str, ...]:
+        return ("System", "n", *(column.heading for column in self.columns))
 
     def rows(self) -> list[list[str]]:
         """Measured rows as text: system, n, and a cell for each column."""
@@ -91,7 +101,8 @@ def build(scores: Scores, edition: str, quoted: Quoted | None) -> list[Table]:
         if not columns:
             continue
         quoted_here = quoted if name == scores.dataset else None
-        notes = [DIRECTION, DEFINITIONS[name], NO_WINNER]
+        tested = [column for column in columns if column.metric in set(scores.pairs["metric"])]
+        notes = [DIRECTION, DEFINITIONS[name], _tested(name, tested, len(columns))]
         cells = [scores.cell(system, column.metric) for system in scores.summary for column in columns]
         if any(cell["mean"] is None for cell in cells):
             notes.append(
@@ -101,10 +112,25 @@ def build(scores: Scores, edition: str, quoted: Quoted | None) -> list[Table]:
         if any(cell["n"] == 1 for cell in cells):
             notes.append("One seed has no deviation: its row shows the value alone.")
         quoted_notes = _quoted_notes(scores, quoted_here) if quoted_here else ()
-        tables.append(
-            Table(name, _caption(name, scores, edition), columns, scores, quoted_here, (*notes,), quoted_notes)
-        )
+        caption = _caption(name, scores, edition) + (f" {BOLD}" if tested else "")
+        bold = _bold(scores, columns)
+        tables.append(Table(name, caption, columns, scores, quoted_here, (*notes,), quoted_notes, bold))
     return tables
+
+
+def _bold(scores: Scores, columns: tuple[Column, ...]) -> frozenset[tuple[int, int]]:
+    systems = list(scores.summary)
+    winners = [(scores.winner(column), place) for place, column in enumerate(columns, 2)]  # after system and n
+    return frozenset((systems.index(system), place) for system, place in winners if system is not None)
+
+
+def _tested(name: str, tested: list[Column], columns: int) -> str:
+    """What was tested, or that nothing was and why no mean is bold then."""
+    if not tested:
+        return NO_WINNER
+    names = ", ".join(column.name for column in tested)
+    others = " The other columns were not tested, and nothing is bold in them." if len(tested) < columns else ""
+    return f"Tested: {names}; see {name}_comparisons.{others}"
 
 
 def _caption(name: str, scores: Scores, edition: str) -> str:

@@ -4,7 +4,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from gexsent import tasks
-from gexsent.evaluation import score
+from gexsent.evaluation import compare, score
 from gexsent.stages import train
 from gexsent.stages.prepare import read_table
 from gexsent.training import loop
@@ -15,7 +15,8 @@ from gexsent.workspace import Workspace
 def run(workspace: Workspace) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Predict the test rows of every fit and score them.
 
-    Leaves predictions/<dataset>.parquet, metrics/<dataset>.json and metrics/<dataset>_seeds.csv.
+    Leaves predictions/<dataset>.parquet, metrics/<dataset>.json, metrics/<dataset>_seeds.csv, and what
+    `write_comparisons` does.
 
     Returns:
         Predictions, one row a system, seed and sample; and scores, one row a system and seed.
@@ -28,7 +29,21 @@ def run(workspace: Workspace) -> tuple[pd.DataFrame, pd.DataFrame]:
     workspace.metrics.parent.mkdir(parents=True, exist_ok=True)
     scores.to_csv(workspace.seeds, index=False)
     score.write_metrics(workspace.metrics, score.summarise(scores))
+    write_comparisons(workspace, predictions, test)
     return predictions, scores
+
+
+def write_comparisons(workspace: Workspace, predictions: pd.DataFrame, test: pd.DataFrame) -> None:
+    """Leave comparisons/<dataset>.csv, every system against GEXSent, and <dataset>_intervals.csv, each by itself."""
+    groups = read_table(workspace.table)[["id", "group"]]
+    labels = test.merge(groups, on="id", how="left", validate="many_to_one")
+    boots = compare.bootstrap(predictions, labels, workspace.dataset)
+    own = compare.intervals(boots)
+    compare.say_undefined(own, workspace.dataset)
+    folder = workspace.results / "comparisons"
+    folder.mkdir(parents=True, exist_ok=True)
+    compare.pairs(boots).to_csv(folder / f"{workspace.dataset}.csv", index=False)
+    own.to_csv(folder / f"{workspace.dataset}_intervals.csv", index=False)
 
 
 def predict(workspace: Workspace, test: pd.DataFrame) -> pd.DataFrame:

@@ -6,7 +6,8 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 
 from gexsent.digest import write_atomically
-from gexsent.report import columns, quoted, render, scores, style, summary
+from gexsent.report import columns, comparisons, quoted, render, scores, style, summary
+from gexsent.report.comparisons import ComparisonTable
 from gexsent.report.scores import Scores
 from gexsent.report.tables import Table, build
 from gexsent.workspace import open_workspace
@@ -14,12 +15,14 @@ from gexsent.workspace import open_workspace
 
 @dataclass(frozen=True)
 class Report:
-    """What the stage made: tables by name, the scores behind them, the data sets left out, and where things lie.
+    """What the stage made: tables by name, comparisons by data set, the scores behind them, the data sets left out, and
+    where things lie.
 
     `figure` is the PNG of the figure at a glance, or None where no data set has scores.
     """
 
     tables: dict[str, Table]
+    comparisons: dict[str, ComparisonTable]
     found: list[Scores]
     left_out: list[str]
     at_a_glance: str
@@ -36,19 +39,20 @@ def run(root: Path, edition: str) -> Report:
         DataError: a file of scores or of quoted numbers cannot be used.
     """
     workspace = open_workspace(edition, root=root)
-    metrics, tables_folder = workspace.results / "metrics", workspace.results / "tables"
-    figures_folder = workspace.results / "figures" / "all"
+    tables_folder, figures_folder = workspace.results / "tables", workspace.results / "figures" / "all"
     _clear(tables_folder, figures_folder)
-    found, left_out, tables = [], [], {}
+    found, left_out, tables, compared = [], [], {}, {}
     for dataset in workspace.params.datasets:
-        known = scores.read(metrics, dataset)
+        known = scores.read(workspace.results, dataset)
         if known is None:
             left_out.append(dataset)
             continue
         published = None if workspace.generated else quoted.read(root / "data" / "published" / f"{dataset}.csv")
         found.append(known)
         tables |= {table.name: table for table in build(known, edition, published)}
-    for table in tables.values():
+        if (comparison := comparisons.build(known, edition)) is not None:
+            compared[dataset] = comparison
+    for table in (*tables.values(), *compared.values()):
         render.write(table, tables_folder)
     text = summary.at_a_glance(found, left_out, edition)
     write_atomically(tables_folder / "summary.md", text.encode())
@@ -58,14 +62,14 @@ def run(root: Path, edition: str) -> Report:
         drawing = summary.glance_figure(found, edition)
         figure = style.save(drawing, figures_folder, "at_a_glance")
         plt.close(drawing)
-    return Report(tables, found, left_out, text, tables_folder, figure)
+    return Report(tables, compared, found, left_out, text, tables_folder, figure)
 
 
 def _clear(tables_folder: Path, figures_folder: Path) -> None:
     """Remove what an earlier run made, so that a data set left out now does not keep its old table."""
     for folder in (tables_folder, figures_folder):
         folder.mkdir(parents=True, exist_ok=True)
-    names = [*columns.LAYOUTS, "summary"]
+    names = [*columns.LAYOUTS, *(f"{dataset}_comparisons" for dataset in columns.TABLES), "summary"]
     old = [tables_folder / f"{name}.{suffix}" for name in names for suffix in ("csv", "md", "tex")]
     for path in [*old, *(figures_folder / f"at_a_glance.{suffix}" for suffix in ("png", "pdf"))]:
         path.unlink(missing_ok=True)

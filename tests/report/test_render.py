@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import io
 import re
 
@@ -60,6 +61,17 @@ def test_markdown_sets_quoted_rows_apart_with_their_sources():
     assert "Quoted" not in markdown(table(None))
 
 
+def test_bold_cells_are_marked_in_each_format_and_not_in_the_csv(tmp_path):
+    marked = dataclasses.replace(table(None), bold=frozenset({(1, 2)}))
+    rows = [cells(line) for line in markdown(marked).splitlines() if line.startswith("|")]
+    assert rows[3] == ["My 50%", "2", "**0.1235 ± 0.0000**", "0.2000 ± 0.1414"]
+    assert rows[2] == ["GEXSent", "2", "0.5500 ± 0.0707", "0.8000 ± 0.0000"]
+    assert r"My 50\% & 2 & \textbf{0.1235 $\pm$ 0.0000} & 0.2000 $\pm$ 0.1414 \\" in latex(marked).splitlines()
+    assert latex(marked).count("textbf") == 1
+    write(marked, tmp_path)
+    assert "*" not in (tmp_path / "mosi.csv").read_text()
+
+
 def test_grid_is_aligned_and_keeps_bars_inside_cells():
     lines = grid([["a", "b"], ["x|y", "10.00"]], left=1)
     assert lines == ["| a    |     b |", "|:-----|------:|", r"| x\|y | 10.00 |"]
@@ -97,6 +109,7 @@ def test_escape():
     assert escape(r"a_b & 5% of {x} \ $1 #2 ~ ^") == (
         r"a\_b \& 5\% of \{x\} \textbackslash{} \$1 \#2 \textasciitilde{} \textasciicircum{}"
     )
+    assert escape("p < 0.05 > 0") == "p $<$ 0.05 $>$ 0"
     assert escape("1 ± 2 – ↑↓") == r"1 $\pm$ 2 -- $\uparrow$$\downarrow$"
 
 

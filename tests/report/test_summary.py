@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import matplotlib.pyplot as plt
@@ -5,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gexsent.evaluation.compare import PAIR_COLUMNS
 from gexsent.evaluation.score import summarise
 from gexsent.report.scores import Scores
 from gexsent.report.style import COLOURS
@@ -56,6 +58,17 @@ def test_at_a_glance_says_what_is_left_out(found):
     nothing = at_a_glance([], ["mosi", "mosei"], "lite")
     assert nothing.count("is left out") == 2
     assert "|" not in nothing
+
+
+def test_a_winner_is_bold_and_the_rule_is_said(found):
+    mosi, memotion = found
+    pair = ["mae", "early_fusion", "gexsent", 0.3, 0.2, 0.4, 0.01, 0.02, 31, 3]
+    tested = dataclasses.replace(mosi, pairs=pd.DataFrame([pair], columns=PAIR_COLUMNS))
+    text = at_a_glance([tested, memotion], [], "sample")
+    assert "| **0.7000 ± 0.2000** |" in text
+    assert text.count("**") == 4  # the heading, and this one
+    assert "Bold: the best mean" in text
+    assert "Bold" not in at_a_glance(found, [], "sample")
 
 
 def test_dashes_are_explained_only_where_there_are_any():

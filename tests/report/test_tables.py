@@ -1,8 +1,10 @@
+import dataclasses
 import math
 
 import pandas as pd
 import pytest
 
+from gexsent.evaluation.compare import PAIR_COLUMNS
 from gexsent.evaluation.score import summarise
 from gexsent.report.quoted import Quoted
 from gexsent.report.scores import Scores
@@ -119,10 +121,41 @@ def test_frame_has_every_digit_and_the_metrics_no_layout_names():
     assert math.isnan(frame.loc[1, "new_metric_mean"])
 
 
-def test_no_mean_is_marked_as_the_best():
-    (table,) = build(scores({"gexsent": {"mae": [0.1]}, "text_only": {"mae": [0.9]}}), "sample", None)
-    assert not any("*" in cell for row in table.rows() for cell in row)
+BOTH = {"gexsent": {"mae": [0.1, 0.2], "acc7": [40, 41]}, "text_only": {"mae": [0.9, 1.0], "acc7": [20, 21]}}
+
+
+def compared(values: dict, metric: str, p: float, dataset: str = "mosi") -> Scores:
+    pair = [metric, "text_only", "gexsent", 0.8, 0.7, 0.9, p, p, 31, 2]
+    return dataclasses.replace(scores(values, dataset), pairs=pd.DataFrame([pair], columns=PAIR_COLUMNS))
+
+
+def test_without_a_test_nothing_is_bold_and_the_table_says_so():
+    (table,) = build(scores(BOTH), "sample", None)
+    assert table.bold == frozenset()
     assert any("paired test" in note for note in table.notes)
+    assert "Bold" not in table.caption
+
+
+@pytest.mark.parametrize(("p", "bold"), [(0.01, {(0, 2)}), (0.2, set())])
+def test_the_best_mean_is_bold_where_a_test_bears_it_out(p, bold):
+    (table,) = build(compared(BOTH, "mae", p), "sample", None)
+    assert table.bold == bold
+    assert "Bold: the best mean of its column, where a paired test bears it out (p < 0.05" in table.caption
+    assert any(note.startswith("Tested: MAE; see mosi_comparisons. The other columns") for note in table.notes)
+    assert not any("No mean is marked" in note for note in table.notes)
+    alone = {system: {"mae": values["mae"]} for system, values in BOTH.items()}
+    (all_tested,) = build(compared(alone, "mae", p), "sample", None)
+    assert not any("other columns" in note for note in all_tested.notes)
+
+
+def test_a_table_without_a_tested_column_keeps_its_caption():
+    values = {
+        s: {"macro_f1_a": [v] * 2, "macro_f1_b_humour": [v] * 2} for s, v in (("gexsent", 0.3), ("text_only", 0.4))
+    }
+    main, categories = build(compared(values, "macro_f1_a", 0.01, "memotion"), "sample", None)
+    assert (main.bold, categories.bold) == ({(1, 2)}, set())
+    assert "Bold" in main.caption and "Bold" not in categories.caption
+    assert any("No mean is marked" in note for note in categories.notes)
 
 
 @pytest.mark.parametrize(

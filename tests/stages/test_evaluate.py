@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from gexsent.errors import DataError
+from gexsent.evaluation.compare import OWN_COLUMNS, PAIR_COLUMNS
 from gexsent.stages import evaluate, train
 from gexsent.training import loop
 
@@ -88,6 +89,29 @@ def test_the_same_files_on_two_runs(open_project, files_under):
     first = files_under(workspace.results)
     evaluate.run(workspace)
     assert files_under(workspace.results) == first
+
+
+def test_comparisons_are_over_videos_and_agree_with_the_metrics(open_project):
+    """The score inside every interval is the mean that metrics/mosi.json gives."""
+    workspace = open_project()
+    train.run(workspace)
+    evaluate.run(workspace)
+    folder = workspace.results / "comparisons"
+    pairs, own = pd.read_csv(folder / "mosi.csv"), pd.read_csv(folder / "mosi_intervals.csv")
+    assert list(pairs) == PAIR_COLUMNS and list(own) == OWN_COLUMNS
+    assert pairs[["metric", "system", "reference"]].to_numpy().tolist() == [
+        [metric, "text_only", "gexsent"] for metric in ("mae", "corr", "macro_f1_3")
+    ]
+    table, test = pd.read_parquet(workspace.table), pd.read_parquet(workspace.test_labels)
+    videos = table.loc[table["id"].isin(test["id"]), "group"].nunique()
+    assert 1 < videos < len(test)
+    assert set(pairs["n_groups"]) == set(own["n_groups"]) == {videos}
+    assert set(pairs["seeds"]) == set(own["seeds"]) == {2}
+    summary = json.loads(workspace.metrics.read_text())
+    for row in own.itertuples():
+        mean = summary[row.system][row.metric]["mean"]
+        assert row.value == pytest.approx(np.nan if mean is None else mean, abs=1e-5, nan_ok=True)
+    assert (own["low"] < own["value"])[own["metric"] == "mae"].all()
 
 
 def test_labels_move_scores_and_not_predictions(open_project):

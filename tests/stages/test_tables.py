@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from gexsent.evaluation.compare import OWN_COLUMNS, PAIR_COLUMNS
 from gexsent.evaluation.score import summarise, write_metrics
 from gexsent.stages import tables
 
@@ -25,6 +26,12 @@ def leave_scores(results: Path, dataset: str, metrics: dict[str, list[float]]) -
     seeds = seeds.assign(partitions=1, rows=80)
     write_metrics(results / "metrics" / f"{dataset}.json", summarise(seeds))
     seeds.to_csv(results / "metrics" / f"{dataset}_seeds.csv", index=False)
+    metric = next(iter(metrics))
+    pair = [metric, "text_only", "gexsent", 0.0, -0.1, 0.1, 1.0, 1.0, 14, 2]
+    own = [[metric, system, 0.6, 0.5, 0.7, 14, 2, 0] for system in ("gexsent", "text_only")]
+    (results / "comparisons").mkdir(exist_ok=True)
+    pd.DataFrame([pair], columns=PAIR_COLUMNS).to_csv(results / "comparisons" / f"{dataset}.csv", index=False)
+    pd.DataFrame(own, columns=OWN_COLUMNS).to_csv(results / "comparisons" / f"{dataset}_intervals.csv", index=False)
 
 
 def leave_out(results: Path, dataset: str) -> None:
@@ -45,10 +52,13 @@ def test_writes_tables_summary_and_figure(root):
     leave_scores(results, "memotion", {"macro_f1_a": [0.3, 0.4], "macro_f1_b_humour": [0.5, 0.6]})
     report = tables.run(root, "sample")
     main = ["mosi", "mosei", "memotion", "memotion_categories"]
-    expected = {f"{name}.{suffix}" for name in main for suffix in ("csv", "md", "tex")}
+    compared = [f"{name}_comparisons" for name in ("mosi", "mosei", "memotion")]
+    expected = {f"{name}.{suffix}" for name in (*main, *compared) for suffix in ("csv", "md", "tex")}
     assert names(results / "tables") == expected | {"summary.md"}
     assert names(results / "figures" / "all") == {"at_a_glance.png", "at_a_glance.pdf"}
     assert list(report.tables) == main
+    assert [table.name for table in report.comparisons.values()] == compared
+    assert pd.read_csv(results / "tables" / "mosi_comparisons.csv")["difference"].dropna().tolist() == [0.0]
     assert report.left_out == []
     assert pd.read_csv(results / "tables" / "mosi.csv")["mae_mean"].tolist() == [0.6, 0.6]
     assert (results / "tables" / "summary.md").read_text(encoding="utf-8") == report.at_a_glance
@@ -61,7 +71,8 @@ def test_a_data_set_left_out_has_no_table_and_the_summary_says_so(root):
     leave_out(results, "mosei")
     report = tables.run(root, "lite")
     assert report.left_out == ["mosei", "memotion"]
-    assert names(results / "tables") == {"mosi.csv", "mosi.md", "mosi.tex", "summary.md"}
+    written = {f"mosi{end}.{suffix}" for end in ("", "_comparisons") for suffix in ("csv", "md", "tex")}
+    assert names(results / "tables") == written | {"summary.md"}
     for name in ("CMU-MOSEI", "Memotion"):
         assert f"{name} is left out" in (results / "tables" / "summary.md").read_text(encoding="utf-8")
 
@@ -114,7 +125,7 @@ def test_two_runs_leave_the_same_bytes(root):
         return {p.name: p.read_bytes() for f in ("tables", "figures/all") for p in (results / f).iterdir()}
 
     first = bytes_of_run()
-    assert len(first) == 6
+    assert len(first) == 9
     assert bytes_of_run() == first
 
 

@@ -1,0 +1,143 @@
+"""Metrics of `metrics.py` that are functions of sums over rows, so that they can be computed from sums of groups.
+
+A measure says what each row adds (`terms`) and what the score of the sums is (`score`). A row without a label adds
+nothing. Sums over a subset of rows, a row counted twice or not at all, give the metric of that subset.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+
+from gexsent.evaluation.score import SENTIMENT_CLASSES
+from gexsent.tasks import CATEGORIES, LEVELS
+
+# Least share of a variance, in units of the largest squared deviation, that is not rounding: below it, values are equal.
+NOISE = 1e-12
+
+
+class Measure(Protocol):
+    def is_known(self, rows: pd.DataFrame) -> bool:
+        """Whether the rows hold both predictions and labels for it."""
+
+    def terms(self, rows: pd.DataFrame) -> np.ndarray:
+        """(N, T): what each row adds."""
+
+    def score(self, sums: np.ndarray) -> np.ndarray:
+        """(..., T) -> (...); NaN where undefined."""
+
+
+@dataclass(frozen=True)
+class MeanError:
+    """MAE."""
+
+    pred: str
+    true: str
+
+    def is_known(self, rows: pd.DataFrame) -> bool:
+        return _both(rows, self.pred, self.true)
+
+    def terms(self, rows: pd.DataFrame) -> np.ndarray:
+        pred, true, known = _arrays(rows, self.pred, self.true)
+        return np.stack([np.where(known, np.abs(pred - true), 0), known], axis=1)
+
+    def score(self, sums: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore"):  # no labelled row: 0 / 0 is NaN
+            return sums[..., 0] / sums[..., 1]
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Pearson's correlation; undefined where predictions or labels are constant."""
+
+    pred: str
+    true: str
+
+    def is_known(self, rows: pd.DataFrame) -> bool:
+        return _both(rows, self.pred, self.true)
+
+    def terms(self, rows: pd.DataFrame) -> np.ndarray:
+        pred, true, known = _arrays(rows, self.pred, self.true)
+        # Sums of squares of what is far from 0 would lose the digits that their difference needs.
+        p, t = _standard(pred, known), _standard(true, known)
+        return np.stack([known, p, t, p * p, t * t, p * t], axis=1)
+
+    def score(self, sums: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            p, t, pp, tt, pt = np.moveaxis(sums[..., 1:] / sums[..., :1], -1, 0)
+            spread_p, spread_t = pp - p * p, tt - t * t
+            constant = ~((spread_p > NOISE) & (spread_t > NOISE))
+            return np.where(constant, np.nan, (pt - p * t) / np.sqrt(spread_p * spread_t))
+
+
+@dataclass(frozen=True)
+class MacroF1:
+    """Mean over `parts` of macro-F1, each part a column of predictions, one of labels and their classes."""
+
+    parts: tuple[tuple[str, str, tuple[int, ...]], ...]
+
+    def is_known(self, rows: pd.DataFrame) -> bool:
+        return all(_both(rows, pred, true) for pred, true, _ in self.parts)
+
+    def terms(self, rows: pd.DataFrame) -> np.ndarray:
+        """For each part and class: hits, then how often it is true plus how often it is predicted."""
+        columns = []
+        for pred_name, true_name, classes in self.parts:
+            pred, true, known = _arrays(rows, pred_name, true_name)
+            true = np.minimum(true, classes[-1])  # any degree counts as present
+            is_pred = (pred[:, None] == classes) & known[:, None]
+            is_true = (true[:, None] == classes) & known[:, None]
+            columns += [is_pred & is_true, is_pred.astype(float) + is_true]
+        return np.concatenate(columns, axis=1).astype(np.float64)
+
+    def score(self, sums: np.ndarray) -> np.ndarray:
+        scores, start = [], 0
+        for _, _, classes in self.parts:
+            hits = sums[..., start : start + len(classes)]
+            total = sums[..., start + len(classes) : start + 2 * len(classes)]
+            start += 2 * len(classes)
+            f1 = np.divide(2 * hits, total, out=np.zeros_like(hits), where=total > 0)
+            scores.append(np.where(total.sum(-1) > 0, f1.mean(-1), np.nan))  # no labelled row: nothing to score
+        return np.mean(scores, axis=0)
+
+
+def _both(rows: pd.DataFrame, pred: str, true: str) -> bool:
+    return all(name in rows and rows[name].notna().any() for name in (pred, true))
+
+
+def _arrays(rows: pd.DataFrame, pred: str, true: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Predictions and labels (N,) as float64, and whether each row has a label.
+
+    Raises:
+        ValueError: a row with a label and without a prediction.
+    """
+    predicted, labels = (rows[name].to_numpy(np.float64, na_value=np.nan) for name in (pred, true))
+    known = ~np.isnan(labels)
+    if np.isnan(predicted[known]).any():
+        raise ValueError(f"{pred}: {int(np.isnan(predicted[known]).sum())} labelled rows have no prediction")
+    return predicted, labels, known
+
+
+def _standard(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Centred, the largest deviation 1; 0 where not known."""
+    centred = np.where(known, values - values[known].mean(), 0)
+    return centred / (np.abs(centred).max() or 1)
+
+
+_INTENSITY = ("pred_intensity", "intensity")
+_SENTIMENT = ("pred_sentiment", "sentiment", tuple(SENTIMENT_CLASSES))
+_SPOKEN = {
+    "mae": MeanError(*_INTENSITY),
+    "corr": Correlation(*_INTENSITY),
+    "macro_f1_3": MacroF1((_SENTIMENT,)),
+}
+MEASURES: dict[str, dict[str, Measure]] = {
+    "mosi": _SPOKEN,
+    "mosei": _SPOKEN,
+    "memotion": {
+        "macro_f1_a": MacroF1((_SENTIMENT,)),
+        "macro_f1_b": MacroF1(tuple((f"pred_{c}_present", c, (0, 1)) for c in CATEGORIES)),
+        "macro_f1_c": MacroF1(tuple((f"pred_{c}_level", c, tuple(range(LEVELS[c]))) for c in CATEGORIES)),
+    },
+}
