@@ -1,5 +1,6 @@
 """Digests that say whether saved work still fits, and writes that are whole or not there."""
 
+import ast
 import contextlib
 import errno
 import functools
@@ -23,6 +24,21 @@ def source_digest(*names: str) -> str:
             digest.update(file.relative_to(PACKAGE).as_posix().encode())
             digest.update(file.read_bytes())
     return digest.hexdigest()
+
+
+@functools.lru_cache
+def import_closure(name: str) -> tuple[str, ...]:
+    """The source file `name` and every file of its own folder that it imports, directly or not, sorted."""
+    package = f"{PACKAGE.name}.{Path(name).parent.as_posix().replace('/', '.')}."
+    found, waiting = set(), {name}
+    while waiting:
+        file = waiting.pop()
+        found.add(file)
+        for node in ast.walk(ast.parse((PACKAGE / file).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(package):
+                module = node.module.removeprefix(f"{PACKAGE.name}.").replace(".", "/") + ".py"
+                waiting |= {module} - found
+    return tuple(sorted(found))
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -74,6 +74,7 @@ class TrainParams:
     weight_decay: float
     warmup: float  # share of all steps
     clip: float  # largest gradient norm
+    average: float  # decay per step of the running mean of weights that is validated and kept; 0: the weights themselves
     token_dropout: float  # share of tokens hidden from the model while training
     balance: float  # strength of the correction for uneven classes, 0 (none) to 1
 
@@ -161,4 +162,6 @@ def load(path: Path, edition: str | None = None) -> Params:
         shared = _check_values(cls, raw[name], f"{path}: {name}")
         override = _check_values(cls, overrides[name], f"{path}: editions.{edition}.{name}")
         sections[name] = _section(cls, {**shared, **override}, f"{path}: {name}")
+    if sections["train"].batch < 2:
+        raise DataError(f"{path}: train.batch: expected 2 or more, found {sections['train'].batch}")
     return Params(edition=edition, datasets=tuple(datasets), **sections)

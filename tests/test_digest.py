@@ -41,6 +41,40 @@ def test_source_digest_follows_code_and_nothing_else(package):
     assert len({before, added, renamed, fresh("a.py", "part")}) == 4
 
 
+@pytest.fixture
+def linked(package):
+    """Modules of one folder that import each other, and one that nobody imports."""
+    name = package.name
+    sources = {
+        "first": f"import os\nfrom {name}.part.second import x\nfrom {name}.other.far import y\n",
+        "second": f"def f():\n    from {name}.part.third import z\n",
+        "third": f"from {name}.part.first import w\nfrom {name}.errors import DataError\nfrom math import pi\n",
+        "alone": "from elsewhere.part.second import x\n",
+    }
+    for module, source in sources.items():
+        (package / f"part/{module}.py").write_text(source)
+    digest.import_closure.cache_clear()
+    yield package
+    digest.import_closure.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("first", ("first", "second", "third")),  # round in a circle, and inside a function
+        ("third", ("first", "second", "third")),
+        ("alone", ("alone",)),
+        ("b", ("b",)),
+    ],
+)
+def test_the_closure_of_imports_stays_in_its_folder(linked, name, expected):
+    assert digest.import_closure(f"part/{name}.py") == tuple(f"part/{module}.py" for module in expected)
+
+
+def test_the_closure_of_a_model_is_what_it_is_made_of():
+    assert digest.import_closure("model/baselines.py") == ("model/baselines.py", "model/batch.py", "model/parts.py")
+
+
 def test_write_makes_folders_and_replaces(tmp_path):
     path = tmp_path / "new/folder/file"
     digest.write_atomically(path, b"one")

@@ -1,4 +1,5 @@
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,10 @@ def test_a_whole_number_will_do_for_a_float(changed):
     assert (clip, type(clip)) == (1.0, float)
 
 
+def test_two_is_a_batch(changed):
+    assert load(changed(lambda raw: raw["train"].update(batch=2)), "lite").train.batch == 2
+
+
 def put(section, key, value):
     return lambda raw: raw[section].update({key: value})
 
@@ -89,6 +94,8 @@ def override(section, value):
         (put("train", "epochs", 2.5), "train.epochs: expected int, found 2.5"),
         (put("train", "epochs", False), "train.epochs: expected int, found False"),
         (put("train", "epochs", None), "train.epochs: expected int, found None"),
+        (put("train", "batch", 1), "train.batch: expected 2 or more, found 1"),
+        (override("train", {"batch": -8}), "train.batch: expected 2 or more, found -8"),
         (put("train", "systems", "gexsent"), "train.systems: expected tuple.*found 'gexsent'"),
         (put("train", "systems", ["gexsent", 1]), "train.systems: expected tuple"),
         (put("data", "rows", "many"), r"data.rows: expected int \| None, found 'many'"),
@@ -122,9 +129,9 @@ def test_an_edition_that_is_no_name_is_refused(changed, edition):
 
 
 def test_what_yaml_reads_as_text_is_refused_as_a_number(tmp_path):
-    text = PROJECT.read_text()
-    assert text.count("  lr: 0.0005\n") == 1
-    (tmp_path / "params.yaml").write_text(text.replace("  lr: 0.0005\n", "  lr: 5e-4\n"))
+    text, count = re.subn(r"^  lr: .*$", "  lr: 5e-4", PROJECT.read_text(), flags=re.MULTILINE)
+    assert count == 1
+    (tmp_path / "params.yaml").write_text(text)
     with pytest.raises(DataError, match=r"params\.yaml: train\.lr: expected float, found '5e-4'"):
         load(tmp_path / "params.yaml", "full")
 

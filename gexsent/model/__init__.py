@@ -1,7 +1,8 @@
 """Models: pure torch. They know tensors; files only to save and load weights."""
 
 from gexsent.model.batch import Batch, Output
-from gexsent.model.build import SYSTEMS, ModelConfig, build, load_model, save_model
+from gexsent.model.build import SYSTEMS, build, load_model, save_model, system
+from gexsent.model.config import ModelConfig
 from gexsent.model.gexsent import GEXSent
 from gexsent.model.released import Released, load_released
 
@@ -16,4 +17,5 @@ __all__ = [
     "load_model",
     "load_released",
     "save_model",
+    "system",
 ]

@@ -39,9 +39,10 @@ class GatedAttention(nn.Module):
     Args:
         width: d of the tokens.
         heads: attention heads, a divisor of d.
+        live: gates follow the tokens; else every gate is 1, which is what the gates are worth to the block.
     """
 
-    def __init__(self, width: int, *, heads: int):
+    def __init__(self, width: int, *, heads: int, live: bool = True):
         super().__init__()
         if width % heads:
             raise ValueError(f"attention heads ({heads}) must divide the width ({width})")
@@ -49,7 +50,7 @@ class GatedAttention(nn.Module):
         self.norm_in = nn.LayerNorm(width)
         self.cross = CrossAttention(width, heads=heads)
         self.norm_gate = nn.LayerNorm(width)
-        self.gate = nn.Linear(width, 1)
+        self.gate = nn.Linear(width, 1) if live else None
         self.query_key_value = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
         self.feed_forward = nn.Sequential(
@@ -60,7 +61,7 @@ class GatedAttention(nn.Module):
         """(B, L, d), (B, L), (B, M, d), (B, M) -> tokens (B, L, d) and gates (B, L), 0 at padding."""
         tokens = tokens + self.cross(self.norm_in(tokens), other, other_mask)  # h + c
         normed = self.norm_gate(tokens)
-        gate = self.gate(normed).sigmoid()  # (B, L, 1)
+        gate = self.gate(normed).sigmoid() if self.gate is not None else torch.ones_like(normed[..., :1])  # (B, L, 1)
         query, key, value = self.query_key_value(normed).chunk(3, -1)
         # A sample without this modality has nothing to attend to; let it see its own padding, and drop it below.
         visible = mask | ~mask.any(1, keepdim=True)

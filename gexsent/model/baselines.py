@@ -14,16 +14,24 @@ class Unimodal(nn.Module):
 
     Args:
         modality: "text" or "vision".
-        features: width of its token features.
-        outputs, width, dropout, temporal: as in GEXSent.
+        text_features, vision_features, outputs, width, dropout, temporal: as in GEXSent.
     """
 
     def __init__(
-        self, modality: str, *, features: int, outputs: Mapping[str, int], width: int, dropout: float, temporal: bool
+        self,
+        *,
+        modality: str,
+        text_features: int,
+        vision_features: int,
+        outputs: Mapping[str, int],
+        width: int,
+        dropout: float,
+        temporal: bool,
     ):
         super().__init__()
         self.modality = modality
-        self.tokens_in = TokenInput(features, width, dropout=dropout, temporal=temporal)
+        features = text_features if modality == "text" else vision_features
+        self.tokens_in = TokenInput(features, width, dropout=dropout, temporal=temporal and modality == "vision")
         self.pool = AttentionPool(width)
         self.heads = Heads(width, width, outputs, dropout=dropout)
 

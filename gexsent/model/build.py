@@ -1,8 +1,11 @@
 """From a system's name and a flat configuration to a model, and to a folder and back."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, fields
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import safetensors
 import safetensors.torch
@@ -10,31 +13,46 @@ from torch import nn
 
 from gexsent.errors import DataError
 from gexsent.model.baselines import LateFusion, Unimodal
+from gexsent.model.config import ModelConfig, construct
+from gexsent.model.fusion import LMF, TFN
 from gexsent.model.gexsent import GEXSent
-from gexsent.model.released import MAX_FRAMES, Released
+from gexsent.model.misa import MISA
+from gexsent.model.mult import MulT
+from gexsent.model.released import Released
 
-SYSTEMS = ("gexsent", "text_only", "vision_only", "late_fusion", "released")
+
+class System(NamedTuple):
+    """A class of model and the constructor arguments that make this system of it."""
+
+    model: type[nn.Module]
+    changes: Mapping[str, Any] = MappingProxyType({})
 
 
-@dataclass(frozen=True)
-class ModelConfig:
-    """Everything that is needed to build a model again. `config.json` beside the weights holds exactly these."""
-
-    system: str
-    text_features: int
-    vision_features: int
-    outputs: dict[str, int]  # {task: number of outputs}
-    width: int
-    experts: int
-    expert_width: int
-    top_k: int
-    attention_heads: int
-    dropout: float
-    balance_weight: float
-    z_weight: float
-    group_weight: float
-    temporal: bool  # the visual tokens are frames of a clip
-    frames: int  # longest visual sequence seen in training; the released model pads to it
+SYSTEMS = {
+    "gexsent": System(GEXSent),
+    # one modality alone, and other ways to join two
+    "text_only": System(Unimodal, {"modality": "text"}),
+    "vision_only": System(Unimodal, {"modality": "vision"}),
+    "late_fusion": System(LateFusion),
+    "tfn": System(TFN),
+    "lmf": System(LMF),
+    "mult": System(MulT),
+    "misa": System(MISA),
+    # GEXSent with one part taken away or replaced
+    "flat_moe": System(GEXSent, {"mixture": "flat"}),
+    "dense_ffn": System(GEXSent, {"mixture": "dense"}),
+    "random_router": System(GEXSent, {"learned_router": False}),
+    "no_sample_level": System(GEXSent, {"sample_level": False}),
+    "no_shared_group": System(GEXSent, {"shared_group": False}),
+    "uniform_gates": System(GEXSent, {"live_gates": False}),
+    "no_gam": System(GEXSent, {"attention": False}),
+    # what the released code computes, and with one fault mended
+    "released": System(Released),
+    "released_live_gate": System(Released, {"live_gate": True}),
+    "released_masked": System(Released, {"mask_padding": True}),
+    "released_whole_text": System(Released, {"max_tokens": 128}),
+    "released_renormalised": System(Released, {"renormalise": True}),
+}
 
 
 def build(config: ModelConfig) -> nn.Module:
@@ -43,38 +61,19 @@ def build(config: ModelConfig) -> nn.Module:
     Raises:
         DataError: unknown system.
     """
-    c = config
-    features = {"text_features": c.text_features, "vision_features": c.vision_features, "outputs": c.outputs}
-    match c.system:
-        case "gexsent":
-            return GEXSent(
-                **features,
-                width=c.width,
-                experts=c.experts,
-                expert_width=c.expert_width,
-                top_k=c.top_k,
-                attention_heads=c.attention_heads,
-                dropout=c.dropout,
-                temporal=c.temporal,
-                balance_weight=c.balance_weight,
-                z_weight=c.z_weight,
-                group_weight=c.group_weight,
-            )
-        case "text_only" | "vision_only":
-            modality = c.system.removesuffix("_only")
-            return Unimodal(
-                modality,
-                features=features[f"{modality}_features"],
-                outputs=c.outputs,
-                width=c.width,
-                dropout=c.dropout,
-                temporal=c.temporal and modality == "vision",
-            )
-        case "late_fusion":
-            return LateFusion(**features, width=c.width, dropout=c.dropout)
-        case "released":
-            return Released(**features, frames=min(MAX_FRAMES, c.frames))
-    raise DataError(f"unknown system {c.system!r}; choose from {', '.join(SYSTEMS)}")
+    model, changes = system(config.system)
+    return construct(model, config, changes)
+
+
+def system(name: str) -> System:
+    """What stands behind a system's name.
+
+    Raises:
+        DataError: unknown system.
+    """
+    if name not in SYSTEMS:
+        raise DataError(f"unknown system {name!r}; choose from {', '.join(SYSTEMS)}")
+    return SYSTEMS[name]
 
 
 def save_model(model: nn.Module, config: ModelConfig, folder: Path) -> None:
@@ -100,6 +99,9 @@ def load_model(folder: Path) -> tuple[nn.Module, ModelConfig]:
     wrong = names.symmetric_difference(values) if isinstance(values, dict) else names
     if wrong:
         raise DataError(f"{path}: unknown or missing key {sorted(wrong)[0]!r}; its keys are {', '.join(sorted(names))}")
+    for field in fields(ModelConfig):
+        if not _fits(values[field.name], field.type):
+            raise DataError(f"{path}: {field.name}: found {values[field.name]!r}, expected {field.type}")
     config = ModelConfig(**values)
     try:
         model = build(config)
@@ -111,3 +113,11 @@ def load_model(folder: Path) -> tuple[nn.Module, ModelConfig]:
     except (OSError, RuntimeError, safetensors.SafetensorError) as error:
         raise DataError(f"{weights}: {error}") from error
     return model.eval(), config
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    if kind == dict[str, int]:
+        return isinstance(value, dict) and all(_fits(number, int) for number in value.values())
+    if isinstance(value, bool) and kind is not bool:
+        return False
+    return isinstance(value, (int, float) if kind is float else kind)

@@ -31,7 +31,7 @@ class Mixed(NamedTuple):
 
     text: Tensor  # (B, Lt, d)
     vision: Tensor  # (B, Lv, d)
-    shares: Tensor  # (B, 3) weights of the text, vision and shared group
+    shares: Tensor | None  # (B, 3) weights of the text, vision and shared group; none where there are no groups
     losses: dict[str, Tensor]  # balance, z, group
     usage: dict[str, Tensor]  # {group: (E,)}
 
@@ -47,14 +47,15 @@ class ExpertGroup(nn.Module):
         count: number of experts E.
         top_k: experts per token; equal to `count` it is the dense mixture. With 1 the renormalised gate is always 1, and
             the router learns from its auxiliary losses alone.
+        learned_router: else the router keeps its random weights, which is what learning to route is worth.
     """
 
-    def __init__(self, width: int, *, hidden: int, count: int, top_k: int):
+    def __init__(self, width: int, *, hidden: int, count: int, top_k: int, learned_router: bool = True):
         super().__init__()
         if not 1 <= top_k <= count:
             raise ValueError(f"top_k must lie between 1 and the number of experts {count}, found {top_k}")
         self.count, self.top_k = count, top_k
-        self.router = nn.Linear(width, count, bias=False)
+        self.router = nn.Linear(width, count, bias=False).requires_grad_(learned_router)
         self.w_in = nn.Parameter(torch.empty(count, width, 2 * hidden))
         self.b_in = nn.Parameter(torch.zeros(count, 2 * hidden))
         self.w_out = nn.Parameter(torch.empty(count, hidden, width))
@@ -101,18 +102,36 @@ class HierarchicalMixture(nn.Module):
 
     Args:
         width: d of the tokens.
-        hidden, count, top_k: of each of the three groups, see ExpertGroup.
+        hidden, count, top_k, learned_router: of each of the three groups, see ExpertGroup.
+        sample_level: else the groups that a sample can use have equal weights.
+        shared_group: else there are no shared experts, and their share is 0.
     """
 
     GROUPS = ("text", "vision", "shared")
 
-    def __init__(self, width: int, *, hidden: int, count: int, top_k: int):
+    def __init__(
+        self,
+        width: int,
+        *,
+        hidden: int,
+        count: int,
+        top_k: int,
+        learned_router: bool = True,
+        sample_level: bool = True,
+        shared_group: bool = True,
+    ):
         super().__init__()
+        self.shared_group = shared_group
         self.norms = nn.ModuleDict({m: nn.LayerNorm(width) for m in ("text", "vision")})
         self.groups = nn.ModuleDict(
-            {g: ExpertGroup(width, hidden=hidden, count=count, top_k=top_k) for g in self.GROUPS}
+            {
+                group: ExpertGroup(width, hidden=hidden, count=count, top_k=top_k, learned_router=learned_router)
+                for group in self.GROUPS
+                if shared_group or group != "shared"
+            }
         )
-        self.router = nn.Linear(2 * width + 2, len(self.GROUPS))  # pooled text, pooled vision, two presence flags
+        # Reads pooled text, pooled vision and two presence flags.
+        self.router = nn.Linear(2 * width + 2, len(self.GROUPS)) if sample_level else None
 
     def forward(self, text: Tensor, text_mask: Tensor, vision: Tensor, vision_mask: Tensor) -> Mixed:
         """(B, Lt, d), (B, Lt), (B, Lv, d), (B, Lv) -> the same tokens after the experts."""
@@ -123,19 +142,14 @@ class HierarchicalMixture(nn.Module):
 
         packed = {m: hidden[m][masks[m]] for m in masks}  # (N_m, d), real tokens only
         routed = {m: self.groups[m](packed[m]) for m in masks}
-        routed["shared"] = self.groups["shared"](torch.cat([packed["text"], packed["vision"]]))
-        from_shared = dict(
-            zip(masks, routed["shared"].tokens.split([len(packed["text"]), len(packed["vision"])]), strict=True)
-        )
-
-        mixed = {}
-        for index, (modality, tokens) in enumerate((("text", text), ("vision", vision))):
-            sample = masks[modality].nonzero()[:, 0]  # (N_m,) the sample that each packed token belongs to
-            own, shared = shares[sample, index, None], shares[sample, 2, None]
-            update = own * routed[modality].tokens + shared * from_shared[modality]  # (N_m, d)
-            mixed[modality] = tokens.masked_scatter(
-                masks[modality].unsqueeze(-1), (tokens[masks[modality]] + update).to(tokens.dtype)
-            )
+        sample = {m: masks[m].nonzero()[:, 0] for m in masks}  # (N_m,) the sample that each packed token belongs to
+        update = {m: shares[sample[m], i, None] * routed[m].tokens for i, m in enumerate(masks)}  # (N_m, d)
+        if self.shared_group:
+            routed["shared"] = self.groups["shared"](torch.cat([packed["text"], packed["vision"]]))
+            parts = routed["shared"].tokens.split([len(packed["text"]), len(packed["vision"])])
+            for modality, part in zip(masks, parts, strict=True):
+                update[modality] = update[modality] + shares[sample[modality], 2, None] * part
+        mixed = {m: add_packed(tokens, masks[m], update[m]) for m, tokens in (("text", text), ("vision", vision))}
         losses = {
             "balance": sum(r.balance for r in routed.values()),
             "z": sum(r.z for r in routed.values()),
@@ -145,9 +159,14 @@ class HierarchicalMixture(nn.Module):
 
     def shares(self, hidden: dict[str, Tensor], masks: dict[str, Tensor], present: Tensor) -> Tensor:
         """(B, 3): softmax over text, vision and shared; exactly 0 for the group of an absent modality."""
-        pooled = [masked_mean(hidden[m], masks[m]) for m in ("text", "vision")]
-        logits = self.router(torch.cat([*pooled, present.to(pooled[0].dtype)], 1)).float()  # (B, 3)
-        allowed = F.pad(present, (0, 1), value=True)
+        # Without a shared group a sample with nothing in it is still given a share, of nothing: softmax needs one.
+        shared = torch.ones_like(present[:, :1]) if self.shared_group else ~present.any(1, keepdim=True)
+        allowed = torch.cat([present, shared], 1)  # (B, 3)
+        if self.router is None:
+            logits = torch.zeros(allowed.shape, device=present.device)
+        else:
+            pooled = [masked_mean(hidden[m], masks[m]) for m in ("text", "vision")]
+            logits = self.router(torch.cat([*pooled, present.to(pooled[0].dtype)], 1)).float()  # (B, 3)
         return logits.masked_fill(~allowed, float("-inf")).softmax(-1)
 
     def _group_balance(self, shares: Tensor, present: Tensor) -> Tensor:
@@ -155,4 +174,41 @@ class HierarchicalMixture(nn.Module):
         # imbalance is the truth, not a fault.
         both = present.all(1).to(shares.dtype).unsqueeze(1)  # (B, 1)
         mean = (shares * both).sum(0) / both.sum().clamp_min(1)  # (3,)
-        return len(self.GROUPS) * mean.square().sum() - mean.sum().square()
+        return len(self.groups) * mean.square().sum() - mean.sum().square()
+
+
+class FlatMixture(nn.Module):
+    """The control without a hierarchy: one group of experts for the tokens of both modalities, h + experts(h).
+
+    With `count` three times that of HierarchicalMixture it has as many weights (but for the routers), and with one
+    expert three times as wide for each of those it is a dense feed-forward network.
+
+    Args:
+        width: d of the tokens.
+        hidden, count, top_k: see ExpertGroup.
+    """
+
+    def __init__(self, width: int, *, hidden: int, count: int, top_k: int):
+        super().__init__()
+        self.norms = nn.ModuleDict({m: nn.LayerNorm(width) for m in ("text", "vision")})
+        self.group = ExpertGroup(width, hidden=hidden, count=count, top_k=top_k, learned_router=count > 1)
+
+    def forward(self, text: Tensor, text_mask: Tensor, vision: Tensor, vision_mask: Tensor) -> Mixed:
+        """(B, Lt, d), (B, Lt), (B, Lv, d), (B, Lv) -> the same tokens after the experts; no shares."""
+        packed = [self.norms["text"](text)[text_mask], self.norms["vision"](vision)[vision_mask]]
+        routed = self.group(torch.cat(packed))
+        from_text, from_vision = routed.tokens.split([len(part) for part in packed])
+        # One expert has nothing to balance.
+        losses = {"balance": routed.balance, "z": routed.z} if self.group.count > 1 else {}
+        return Mixed(
+            add_packed(text, text_mask, from_text),
+            add_packed(vision, vision_mask, from_vision),
+            None,
+            losses,
+            {"all": routed.usage},
+        )
+
+
+def add_packed(tokens: Tensor, mask: Tensor, update: Tensor) -> Tensor:
+    """(B, L, d), (B, L), one row for each real token (N, d) -> tokens with the rows added in their places."""
+    return tokens.masked_scatter(mask.unsqueeze(-1), (tokens[mask] + update).to(tokens.dtype))

@@ -54,15 +54,16 @@ class TokenInput(nn.Module):
 
 
 class AttentionPool(nn.Module):
-    """One learned query: (B, L, d), (B, L) -> (B, d); zeros where there is no token."""
+    """One learned query, and gates that say how loudly each token may answer it."""
 
     def __init__(self, width: int):
         super().__init__()
-        self.score = nn.Linear(width, 1)
+        self.score = nn.Linear(width, 1, bias=False)  # softmax would not see a bias
 
-    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        score = self.score(tokens).squeeze(-1).masked_fill(~mask, -1e4)  # (B, L)
-        return masked_mean(tokens, mask, score.softmax(1))
+    def forward(self, tokens: Tensor, mask: Tensor, gates: Tensor | None = None) -> Tensor:
+        """(B, L, d), (B, L), gates (B, L) or none -> (B, d); zeros where there is no token."""
+        weights = self.score(tokens).squeeze(-1).masked_fill(~mask, -1e4).softmax(1)  # (B, L)
+        return masked_mean(tokens, mask, weights if gates is None else weights * gates)
 
 
 class Heads(nn.Module):
@@ -86,3 +87,9 @@ class Heads(nn.Module):
         """(B, features) -> {task: (B, outputs)}."""
         hidden = self.hidden(fused)
         return {task: head(hidden) for task, head in self.tasks.items()}
+
+    @torch.no_grad()
+    def shift(self, shifts: Mapping[str, Tensor]) -> None:
+        """Add {task: (outputs,)} to what these heads give from now on."""
+        for task, value in shifts.items():
+            self.tasks[task].bias += value.to(self.tasks[task].bias)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gexsent.errors import DataError
-from gexsent.model.batch import Batch, Output
+from gexsent.model.batch import Batch, Output, masked_mean
 
 MAX_TOKENS = 24
 MAX_FRAMES = 370
@@ -36,13 +36,16 @@ class VisionLSTM(nn.Module):
 class Experts(nn.Module):
     """Ten linear experts; the two with the largest gate weights are summed, their weights left as they are."""
 
-    def __init__(self, features: int, width: int):
+    def __init__(self, features: int, width: int, *, renormalise: bool):
         super().__init__()
+        self.renormalise = renormalise
         self.gate = nn.Linear(features, EXPERTS)
         self.expert_nets = nn.ModuleList(nn.Linear(features, width) for _ in range(EXPERTS))
 
     def forward(self, tokens: Tensor) -> Tensor:
         weights, chosen = self.gate(tokens).softmax(-1).topk(2, -1)  # (B, L, 2)
+        if self.renormalise:
+            weights = weights / weights.sum(-1, keepdim=True)
         # The same sum as over all ten with eight weights at zero, at a fifth of the work.
         flat = tokens.flatten(0, 1)  # (N, D)
         rows = chosen.flatten(0, 1)  # (N, 2)
@@ -55,26 +58,35 @@ class Experts(nn.Module):
 
 
 class CrossAttentiveGate(nn.Module):
-    """The gate of the released code: attend to the other modality, then average a softmax over its own entries."""
+    """The gate of the released code: attend to the other modality, then average a softmax over its own entries.
 
-    def __init__(self, width: int):
+    `live` puts a sigmoid in the place of that softmax: the same weights, and a gate that depends on them.
+    """
+
+    def __init__(self, width: int, *, live: bool):
         super().__init__()
+        self.live = live
         self.enhance_layer_tg = nn.LayerNorm(width)  # first argument
         self.enhance_layer_ig = nn.LayerNorm(width)  # second argument
         self.mlp_e1 = nn.Linear(width, EXPERTS)
         self.mlp_e2 = nn.Linear(width, EXPERTS)
 
-    def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, L1, d), (B, L2, d) -> gates (B, L1, 1), (B, L2, 1), all 0.1."""
+    def forward(self, first: Tensor, second: Tensor, hidden: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """(B, L1, d), (B, L2, d), scores of hidden positions (B, 1, L1), (B, 1, L2), 0 or very negative.
+
+        Returns:
+            Gates (B, L1, 1), (B, L2, 1), all 0.1 unless live.
+        """
         logits = first @ second.transpose(1, 2) / 0.1  # (B, L1, L2)
-        enhanced_first = self.enhance_layer_tg(first + logits.softmax(-1) @ second)
-        enhanced_second = self.enhance_layer_ig(second + logits.transpose(1, 2).softmax(-1) @ first)
-        gate_first = self.mlp_e1(enhanced_first).softmax(-1).mean(-1, keepdim=True)
-        return gate_first, self.mlp_e2(enhanced_second).softmax(-1).mean(-1, keepdim=True)
+        enhanced_first = self.enhance_layer_tg(first + (logits + hidden[1]).softmax(-1) @ second)
+        enhanced_second = self.enhance_layer_ig(second + (logits.transpose(1, 2) + hidden[0]).softmax(-1) @ first)
+        scores = self.mlp_e1(enhanced_first), self.mlp_e2(enhanced_second)
+        gates = [score.sigmoid() if self.live else score.softmax(-1) for score in scores]
+        return gates[0].mean(-1, keepdim=True), gates[1].mean(-1, keepdim=True)
 
 
 class GatedBlock(nn.Module):
-    """softmax(q k' / sqrt(d)) v with q and k scaled by the gate; no mask, no residual, no output projection."""
+    """softmax(q k' / sqrt(d)) v with q and k scaled by the gate; no residual, no output projection."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -82,9 +94,9 @@ class GatedBlock(nn.Module):
         self.linear_k = nn.Linear(width, width)
         self.linear_v = nn.Linear(width, width)
 
-    def forward(self, tokens: Tensor, gate: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, gate: Tensor, hidden: Tensor) -> Tensor:
         return F.scaled_dot_product_attention(
-            self.linear_q(tokens) * gate, self.linear_k(tokens) * gate, self.linear_v(tokens)
+            self.linear_q(tokens) * gate, self.linear_k(tokens) * gate, self.linear_v(tokens), attn_mask=hidden
         )
 
 
@@ -99,36 +111,71 @@ class Released(nn.Module):
         text_features: width of the text tokens (768 in the released code).
         vision_features: width of the visual tokens (35 in the released code).
         outputs: {task: number of outputs}, read from one linear classifier in this order.
-        frames: visual positions.
+        frames: visual positions; 370 at most.
+
+    Each of the others mends one fault:
+        live_gate: see CrossAttentiveGate.
+        mask_padding: padding is neither attended to nor averaged in. A modality without any token is left as it is.
+        max_tokens: text positions.
+        renormalise: the weights of the two chosen experts sum to 1.
     """
 
     def __init__(
-        self, *, text_features: int, vision_features: int, outputs: Mapping[str, int], frames: int = MAX_FRAMES
+        self,
+        *,
+        text_features: int,
+        vision_features: int,
+        outputs: Mapping[str, int],
+        frames: int = MAX_FRAMES,
+        live_gate: bool = False,
+        mask_padding: bool = False,
+        max_tokens: int = MAX_TOKENS,
+        renormalise: bool = False,
     ):
         super().__init__()
-        self.outputs, self.frames = dict(outputs), frames
+        self.outputs, self.frames, self.max_tokens = dict(outputs), min(frames, MAX_FRAMES), max_tokens
+        self.mask_padding = mask_padding
         self.image_encoder = VisionLSTM(vision_features, 768)
-        self.experts_image = Experts(768, 512)
-        self.experts_text = Experts(text_features, 512)
+        self.experts_image = Experts(768, 512, renormalise=renormalise)
+        self.experts_text = Experts(text_features, 512, renormalise=renormalise)
         self.mha = nn.MultiheadAttention(512, 8, batch_first=True)
-        self.cross_attention = CrossAttentiveGate(512)
+        self.cross_attention = CrossAttentiveGate(512, live=live_gate)
         self.modified_attn_block = GatedBlock(512)
         self.classifier = nn.Linear(512, sum(self.outputs.values()))
 
     def forward(self, batch: Batch) -> Output:
         vision = fit_length(batch.vision, batch.vision_mask, self.frames)  # (B, F, Dv)
-        text = fit_length(batch.text, batch.text_mask, MAX_TOKENS)  # (B, 24, Dt)
+        text = fit_length(batch.text, batch.text_mask, self.max_tokens)  # (B, 24, Dt)
+        seen = self._seen(batch.vision_mask, self.frames), self._seen(batch.text_mask, self.max_tokens)
+        hidden = tuple((~mask).to(text.dtype)[:, None] * -1e4 for mask in seen)  # (B, 1, F), (B, 1, 24)
         vision = self.experts_image(self.image_encoder(vision))  # (B, F, 512)
         text = self.experts_text(text)  # (B, 24, 512)
-        vision_gate, text_gate = self.cross_attention(vision, text)
-        vision, text = (self.mha(x, x, x, need_weights=False)[0] for x in (vision, text))
-        vision, text = self.modified_attn_block(vision, vision_gate), self.modified_attn_block(text, text_gate)
-        fused = torch.cat([vision, text], 1).mean(1)  # (B, 512), padding included
+        gates = self.cross_attention(vision, text, hidden)
+        mixed = []
+        for tokens, mask, gate, scores in zip((vision, text), seen, gates, hidden, strict=True):
+            padding = ~mask if self.mask_padding else None
+            tokens = self.mha(tokens, tokens, tokens, need_weights=False, key_padding_mask=padding)[0]
+            mixed.append(self.modified_attn_block(tokens, gate, scores))
+        fused = masked_mean(torch.cat(mixed, 1), torch.cat(seen, 1))  # (B, 512); as released, padding included
         scores = self.classifier(fused).split(list(self.outputs.values()), 1)
         return Output(
             heads=dict(zip(self.outputs, scores, strict=True)),
-            gates={"text": text_gate.squeeze(-1), "vision": vision_gate.squeeze(-1)},
+            gates={"text": gates[1].squeeze(-1), "vision": gates[0].squeeze(-1)},
         )
+
+    def _seen(self, mask: Tensor, length: int) -> Tensor:
+        """(B, L) -> (B, length): the positions that are attended to and averaged."""
+        fitted = F.pad(mask[:, :length], (0, max(0, length - mask.shape[1])))
+        return fitted | ~fitted.any(1, keepdim=True) if self.mask_padding else torch.ones_like(fitted)
+
+    @torch.no_grad()
+    def shift(self, shifts: Mapping[str, Tensor]) -> None:
+        """Add {task: (outputs,)} to what the classifier gives from now on."""
+        for (task, _), bias in zip(
+            self.outputs.items(), self.classifier.bias.split(list(self.outputs.values())), strict=True
+        ):
+            if task in shifts:
+                bias += shifts[task].to(bias)
 
 
 def fit_length(tokens: Tensor, mask: Tensor, length: int) -> Tensor:

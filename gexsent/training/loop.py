@@ -4,7 +4,9 @@ A fit can be stopped at any moment. Its whole state is saved between epochs ever
 from there and ends with the same bytes as if it had never stopped.
 """
 
+import copy
 import hashlib
+import inspect
 import json
 import math
 import time
@@ -15,12 +17,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from gexsent.digest import source_digest, write_atomically
-from gexsent.model import ModelConfig, build, load_model, save_model
+from gexsent.digest import PACKAGE, import_closure, source_digest, write_atomically
+from gexsent.errors import DataError
+from gexsent.model import ModelConfig, build, load_model, save_model, system
 from gexsent.model.parts import TokenInput
 from gexsent.params import TrainParams
 from gexsent.tasks import Task
 from gexsent.training.data import Samples, epoch, hide_tokens, in_order
+from gexsent.training.decide import best_shifts
 from gexsent.training.losses import Criterion, total
 
 DEAD = 0.01  # an expert with less than this share of its group's assignments over an epoch counts as dead
@@ -40,7 +44,11 @@ class Job:
 
     def key(self, params: TrainParams) -> str:
         """Digest of everything that decides the result: a saved fit with the same key need not be run again."""
-        digest = hashlib.sha256(source_digest("model", "training", "tasks.py").encode())
+        # The code of this system and of the training; another system's code may change without a new fit of this one.
+        model, changes = system(self.config.system)
+        code = import_closure(Path(inspect.getfile(model)).relative_to(PACKAGE).as_posix())
+        digest = hashlib.sha256(source_digest("training", "tasks.py", *code).encode())
+        digest.update(json.dumps([model.__qualname__, dict(changes)], sort_keys=True).encode())
         settings = {k: v for k, v in asdict(params).items() if k not in ("systems", "seeds", "fold_seeds")}
         digest.update(json.dumps([asdict(self.config), settings, self.seed], sort_keys=True).encode())
         for tensor in (self.targets, self.train_rows, self.valid_rows):
@@ -57,10 +65,14 @@ def fit(job: Job, params: TrainParams, folder: Path, *, device: str = "cpu", sav
 
     Returns:
         What fit.json holds: key, epochs run, best epoch (from 1) and its validation loss.
+
+    Raises:
+        DataError: the loss is not finite: training diverged.
     """
     key = job.key(params)
     finished = folder / "fit.json"
-    if finished.exists() and (record := json.loads(finished.read_text()))["key"] == key:
+    complete = finished.exists() and (folder / "model.safetensors").exists()
+    if complete and (record := json.loads(finished.read_text()))["key"] == key:
         return record
     finished.unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
@@ -74,7 +86,7 @@ def fit(job: Job, params: TrainParams, folder: Path, *, device: str = "cpu", sav
             saved = time.monotonic()
     lines = "".join(json.dumps(row) + "\n" for row in run.history)
     write_atomically(folder / "history.jsonl", lines.encode())
-    run.model.load_state_dict(run.best_weights)
+    run.finish()
     save_model(run.model, job.config, folder)
     best = min(run.history, key=lambda row: row["valid_loss"])
     record = {"key": key, "epochs": len(run.history), "best_epoch": best["epoch"], "valid_loss": best["valid_loss"]}
@@ -93,6 +105,9 @@ class _Run:
         self.model = build(job.config)
         standardise(self.model, job.samples, job.train_rows)
         self.model.to(device)
+        # What is validated and kept is a running mean of the weights: it moves less from step to step than the weights
+        # do, so that the choice of an epoch, and stopping, follow the trend and not the noise.
+        self.averaged = copy.deepcopy(self.model)
         self.samples, self.targets = job.samples.to(device), job.targets.to(device)
         self.criterion = Criterion.fit(job.tasks, job.targets[job.train_rows], params.balance).to(device)
         self.optimizer = torch.optim.AdamW(_groups(self.model, params.weight_decay), lr=params.lr, fused=True)
@@ -126,6 +141,7 @@ class _Run:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.params.clip)
             self.optimizer.step()
             self.schedule.step()
+            self._average()
             seen = {"train_loss": loss, **{f"aux_{n}": v for n, v in output.losses.items()}}
             seen |= {f"usage_{group}": usage for group, usage in output.usage.items()}
             for name, value in seen.items():
@@ -137,16 +153,39 @@ class _Run:
             if name.startswith("usage_"):
                 row |= _usage(name.removeprefix("usage_"), usage)
         row |= self.validate()
+        if not math.isfinite(row["train_loss"] + row["valid_loss"]):
+            raise DataError(
+                f"{self.job.config.system}, seed {self.job.seed}, epoch {row['epoch']}: the loss is {row['train_loss']} "
+                f"in training and {row['valid_loss']} in validation; lower train.lr or train.clip in params.yaml"
+            )
         if not self.history or row["valid_loss"] < min(past["valid_loss"] for past in self.history):
-            self.best_weights = {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()}
+            self.best_weights = {n: value.detach().cpu().clone() for n, value in self.averaged.state_dict().items()}
         self.history.append(row)
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        # The mean of the first steps is short, so that it forgets where training began (Tarvainen and Valpola 2017).
+        done = self.schedule.last_epoch
+        decay = min(self.params.average, done / (done + 9))
+        torch._foreach_lerp_(list(self.averaged.parameters()), list(self.model.parameters()), 1 - decay)
 
     def validate(self) -> dict[str, float]:
         """valid_loss and each task's own loss over all validation rows."""
-        heads = forward(self.model, self.samples, self.job.valid_rows, batch=self.params.batch, device=self.device)
+        heads = forward(self.averaged, self.samples, self.job.valid_rows, batch=self.params.batch, device=self.device)
         losses = self.criterion.to("cpu")(heads, self.job.targets[self.job.valid_rows])
         names = {f"valid_{name}": float(value) for name, value in losses.items()}
         return {"valid_loss": float(total(losses)), **names}
+
+    def finish(self) -> None:
+        """Take the weights of the best epoch, and set the thresholds of its decisions (see `decide`)."""
+        self.model.load_state_dict(self.best_weights)
+        heads = forward(self.model, self.samples, self.job.valid_rows, batch=self.params.batch, device=self.device)
+        shifts = {
+            task.name: best_shifts(task, heads[task.name], heads[task.name] + self.criterion.shifts[task.name].cpu())
+            for task in self.job.tasks
+            if task.kind != "regression"
+        }
+        getattr(self.model, "heads", self.model).shift(shifts)
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=self.device != "cpu")
@@ -155,6 +194,7 @@ class _Run:
         state = {
             "key": key,
             "model": self.model.state_dict(),
+            "averaged": self.averaged.state_dict(),
             "best": self.best_weights,
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
@@ -174,6 +214,7 @@ class _Run:
         if state["key"] != key:
             return
         self.model.load_state_dict(state["model"])
+        self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.history, self.best_weights = state["history"], state["best"]

@@ -7,9 +7,27 @@ import numpy as np
 import pytest
 import torch
 
-from gexsent.model import Batch, GEXSent, ModelConfig
+from gexsent.model import Batch, ModelConfig, build
 
 TEXT_WIDTH, VISION_WIDTH = 6, 5
+
+# Auxiliary losses weigh 1, so that a test reads them as they are.
+SMALL = {
+    "text_features": TEXT_WIDTH,
+    "vision_features": VISION_WIDTH,
+    "outputs": {"sentiment": 3, "intensity": 1},
+    "width": 8,
+    "experts": 3,
+    "expert_width": 4,
+    "top_k": 2,
+    "attention_heads": 2,
+    "dropout": 0.0,
+    "balance_weight": 1.0,
+    "z_weight": 1.0,
+    "group_weight": 1.0,
+    "temporal": False,
+    "frames": 4,
+}
 
 # Names and shapes as the released training script writes them: 35 FACET features, ModernBERT's 768, three classes.
 RELEASED_SHAPES = {
@@ -97,54 +115,22 @@ def shake():
 
 
 @pytest.fixture(scope="session")
-def make_gexsent():
-    """A small GEXSent in evaluation mode; keyword arguments replace its settings."""
+def make_config():
+    """A small configuration of any system; keyword arguments replace its values."""
 
-    def make(seed=0, **changes):
-        settings = {
-            "text_features": TEXT_WIDTH,
-            "vision_features": VISION_WIDTH,
-            "outputs": {"sentiment": 3, "intensity": 1},
-            "width": 8,
-            "experts": 3,
-            "expert_width": 4,
-            "top_k": 2,
-            "attention_heads": 2,
-            "dropout": 0.0,
-            "temporal": False,
-            "balance_weight": 1.0,
-            "z_weight": 1.0,
-            "group_weight": 1.0,
-        }
-        torch.manual_seed(seed)
-        return GEXSent(**settings | changes).eval()
+    def make(system="gexsent", **changes):
+        return ModelConfig(system=system, **SMALL | changes)
 
     return make
 
 
 @pytest.fixture(scope="session")
-def make_config():
-    """A small configuration of any system; keyword arguments replace its values."""
+def make_gexsent(make_config):
+    """A small GEXSent, or one of its variants, in evaluation mode; keyword arguments replace its settings."""
 
-    def make(system="gexsent", **changes):
-        values = {
-            "system": system,
-            "text_features": TEXT_WIDTH,
-            "vision_features": VISION_WIDTH,
-            "outputs": {"sentiment": 3, "intensity": 1},
-            "width": 8,
-            "experts": 3,
-            "expert_width": 4,
-            "top_k": 2,
-            "attention_heads": 2,
-            "dropout": 0.1,
-            "balance_weight": 0.01,
-            "z_weight": 0.001,
-            "group_weight": 0.01,
-            "temporal": False,
-            "frames": 4,
-        }
-        return ModelConfig(**values | changes)
+    def make(seed=0, system="gexsent", **changes):
+        torch.manual_seed(seed)
+        return build(make_config(system, **changes)).eval()
 
     return make
 

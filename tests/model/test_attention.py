@@ -36,7 +36,7 @@ def plain_cross(plain_attention):
 
 @pytest.fixture(scope="session")
 def plain_block(plain_attention, plain_cross, layer_norm, gelu):
-    """One sample without padding: (L, d), (M, d) -> tokens (L, d), gates (L,)."""
+    """One sample without padding: (L, d), (M, d) -> tokens (L, d), gates (L,). No weights for the gate: it is 1."""
 
     def block(w, tokens, other, heads):
         def linear(name, x):
@@ -47,7 +47,7 @@ def plain_block(plain_attention, plain_cross, layer_norm, gelu):
 
         tokens = tokens + plain_cross(w, norm("norm_in", tokens), other, heads, "cross.")
         normed = norm("norm_gate", tokens)
-        gate = 1 / (1 + np.exp(-linear("gate", normed)))  # (L, 1)
+        gate = 1 / (1 + np.exp(-linear("gate", normed))) if "gate.weight" in w else np.ones((len(tokens), 1))  # (L, 1)
         query, key, value = np.split(linear("query_key_value", normed), 3, axis=1)
         tokens = tokens + linear("out", plain_attention(query * gate, key * gate, value, heads))
         inner = gelu(linear("feed_forward.1", norm("feed_forward.0", tokens)))
@@ -65,9 +65,15 @@ lengths = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, 
 
 
 @settings(max_examples=20, deadline=None)
-@given(lengths=lengths, heads=st.sampled_from([1, 2, 4]), extra=st.integers(0, 3), seed=st.integers(0, 99))
-def test_block_against_plain_numpy(make_batch, shake, arrays, plain_block, lengths, heads, extra, seed):
-    block = shake(GatedAttention(8, heads=heads), seed)
+@given(
+    lengths=lengths,
+    heads=st.sampled_from([1, 2, 4]),
+    live=st.booleans(),
+    extra=st.integers(0, 3),
+    seed=st.integers(0, 99),
+)
+def test_block_against_plain_numpy(make_batch, shake, arrays, plain_block, lengths, heads, live, extra, seed):
+    block = shake(GatedAttention(8, heads=heads, live=live), seed)
     text, vision = zip(*lengths, strict=True)
     batch = make_batch(text, vision, seed=seed, extra=extra, fill=3.0, widths=(8, 8))
     tokens, gates = block(*batch)
@@ -107,6 +113,22 @@ def test_gates_lie_between_0_and_1_and_differ_between_tokens(gated, make_batch):
     real = gates[batch.text_mask]
     assert ((real > 0) & (real < 1)).all()
     assert real[:6].std() > 1e-2
+
+
+def test_gates_that_are_not_live_are_all_1_and_cost_no_weights(gated, make_batch):
+    """As if the live gates were wide open."""
+    dead = GatedAttention(8, heads=2, live=False)
+    dead.load_state_dict({k: v for k, v in gated.state_dict().items() if not k.startswith("gate.")})
+    batch = make_batch((4, 2, 0), (3, 0, 2), extra=1, fill=9.0, widths=(8, 8))
+    tokens, gates = dead(*batch)
+    assert torch.equal(gates, batch.text_mask.to(gates.dtype))
+    open_ = GatedAttention(8, heads=2)
+    open_.load_state_dict(gated.state_dict())
+    with torch.no_grad():
+        open_.gate.weight.zero_()
+        open_.gate.bias.fill_(40.0)
+    torch.testing.assert_close(open_(*batch)[0], tokens)
+    assert not torch.allclose(gated(*batch)[0], tokens, atol=1e-3)
 
 
 def test_gates_change_when_the_other_modality_changes(gated, make_batch):

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from gexsent.errors import DataError
-from gexsent.model import SYSTEMS, Released, build, load_model, save_model
+from gexsent.model import SYSTEMS, Released, build, load_model, save_model, system
+from gexsent.model.config import construct
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_every_value_reaches_gexsent(make_config):
     assert model.heads.tasks["a"].weight.shape == (4, 12)
     for group in model.experts.groups.values():
         assert (group.count, group.top_k, group.w_out.shape[1]) == (5, 3, 9)
-    assert model.text_attention.heads == model.vision_attention.heads == 4
+    assert {m: attention.heads for m, attention in model.attention.items()} == {"text": 4, "vision": 4}
     assert {module.p for module in model.modules() if isinstance(module, nn.Dropout)} == {0.3}
     assert model.weights == {"balance": 0.1, "z": 0.2, "group": 0.3}
     assert model.vision_in.order is not None
@@ -108,8 +109,38 @@ def test_the_released_model_has_as_many_positions_as_needed_and_370_at_most(make
 
 
 def test_an_unknown_system_is_named_with_the_known_ones(make_config):
-    with pytest.raises(DataError, match=r"unknown system 'gexcent'.*gexsent.*released"):
-        build(make_config("gexcent"))
+    for ask in (lambda: build(make_config("gexcent")), lambda: system("gexcent")):
+        with pytest.raises(DataError, match=r"unknown system 'gexcent'.*gexsent.*no_gam.*released"):
+            ask()
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_a_system_is_its_class_with_its_changes(make_config, name):
+    """The same seed and the same arguments, written out, give the same weights and the same kind of model."""
+    model, changes = system(name)
+    config = make_config(name)
+    torch.manual_seed(3)
+    built = build(config)
+    torch.manual_seed(3)
+    written = construct(model, config, changes)
+    assert type(built) is type(written) is model
+    assert str(built) == str(written)
+    assert all(torch.equal(value, written.state_dict()[key]) for key, value in built.state_dict().items())
+
+
+def test_no_two_systems_are_the_same():
+    pairs = [(model, tuple(changes.items())) for model, changes in SYSTEMS.values()]
+    assert len(set(pairs)) == len(pairs)
+
+
+def test_construct_passes_what_the_constructor_names_and_the_changes(make_config):
+    class Named(nn.Module):
+        def __init__(self, *, width, frames, extra=0, temporal_too=False):
+            super().__init__()
+            self.given = (width, frames, extra, temporal_too)
+
+    assert construct(Named, make_config(width=12, frames=9), {}).given == (12, 9, 0, False)
+    assert construct(Named, make_config(width=12, frames=9), {"extra": 5}).given == (12, 9, 5, False)
 
 
 def change_config(**changes):
@@ -145,10 +176,15 @@ BAD = {
     "unknown key": (change_config(experts_per_token=2), "config.json.*'experts_per_token'"),
     "missing key": (drop_key, "config.json.*'top_k'"),
     "unknown system": (change_config(system="other"), "unknown system 'other'"),
-    "a word for a number": (change_config(width="wide"), "config.json"),
-    "a fraction for a count": (change_config(experts=2.5), "config.json"),
-    "nothing for a number": (change_config(dropout=None), "config.json"),
-    "a list of outputs": (change_config(outputs=["sentiment"]), "config.json"),
+    "a word for a number": (change_config(width="wide"), "config.json: width: found 'wide', expected .*int"),
+    "a fraction for a count": (change_config(experts=2.5), "config.json: experts: found 2.5, expected .*int"),
+    "a yes for a count": (change_config(top_k=True), "config.json: top_k: found True, expected .*int"),
+    "a yes for a number": (change_config(dropout=False), "config.json: dropout: found False, expected .*float"),
+    "nothing for a number": (change_config(dropout=None), "config.json: dropout: found None"),
+    "a number for a yes": (change_config(temporal=1), "config.json: temporal: found 1, expected .*bool"),
+    "a number for a name": (change_config(system=5), "config.json: system: found 5, expected .*str"),
+    "a list of outputs": (change_config(outputs=["sentiment"]), "config.json: outputs: found .'sentiment'."),
+    "half an output": (change_config(outputs={"a": 1.5}), "config.json: outputs: found .'a': 1.5."),
     "an impossible top_k": (change_config(top_k=9), "config.json.*top_k"),
     "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "model.safetensors"),
     "weights cut short": (
@@ -179,6 +215,12 @@ def test_a_bad_folder_is_an_error_that_names_the_file_and_the_fault(case, saved)
     spoil(folder)
     with pytest.raises(DataError, match=message):
         load_model(folder)
+
+
+def test_a_whole_number_will_do_for_a_float(saved):
+    folder, _, _ = saved()
+    change_config(dropout=0, z_weight=1)(folder)
+    assert load_model(folder)[1].dropout == 0
 
 
 def test_saving_again_replaces_the_model(saved, make_config):

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gexsent.model.experts import ExpertGroup, HierarchicalMixture
+from gexsent.model.experts import ExpertGroup, FlatMixture, HierarchicalMixture
 
 
 @pytest.fixture(scope="session")
@@ -264,3 +264,76 @@ def test_hierarchy_passes_its_settings_on_to_every_group():
     assert list(mixture.groups) == ["text", "vision", "shared"]
     for group in mixture.groups.values():
         assert (group.count, group.top_k, group.w_in.shape) == (5, 4, (5, 6, 6))
+
+
+@pytest.mark.parametrize("learned", [True, False])
+def test_a_router_that_is_not_learned_routes_all_the_same(shake, learned):
+    """The same weights give the same tokens and losses; only the router's gradient is missing."""
+    group = shake(ExpertGroup(6, hidden=3, count=4, top_k=2, learned_router=learned))
+    plain = shake(ExpertGroup(6, hidden=3, count=4, top_k=2))
+    routed = group(tokens_of(64))
+    assert all(torch.equal(value, wanted) for value, wanted in zip(routed, plain(tokens_of(64)), strict=True))
+    (routed.tokens.square().sum() + routed.balance + routed.z).backward()
+    gradients = {name: parameter.grad for name, parameter in group.named_parameters()}
+    assert (gradients.pop("router.weight") is not None) is learned
+    assert all(gradient.abs().sum() > 0 for gradient in gradients.values())
+
+
+def test_without_the_sample_level_the_usable_groups_have_equal_shares(batch):
+    mixture = HierarchicalMixture(6, hidden=3, count=3, top_k=2, sample_level=False)
+    third, half = 1 / 3, 1 / 2
+    expected = [[third] * 3, [third] * 3, [half, 0, half], [0, half, half], [0, 0, 1]]
+    torch.testing.assert_close(mixture(*batch).shares, torch.tensor(expected))
+
+
+def test_without_a_shared_group_two_groups_divide_the_whole(shake, batch, plain_group, arrays, layer_norm, softmax):
+    mixture = shake(HierarchicalMixture(6, hidden=3, count=3, top_k=2, shared_group=False))
+    found, w = mixture(*batch), arrays(mixture)
+    assert list(mixture.groups) == list(found.usage) == ["text", "vision"]
+    normed = {"text": [], "vision": []}
+    shares = []
+    for b in range(5):
+        tokens = {m: getattr(batch, m)[b][getattr(batch, f"{m}_mask")[b]].double().numpy() for m in normed}
+        h = {m: layer_norm(t, w[f"norms.{m}.weight"], w[f"norms.{m}.bias"]) for m, t in tokens.items()}
+        here = [len(t) > 0 for t in tokens.values()]
+        pooled = [x.mean(0) if len(x) else np.zeros(6) for x in h.values()]
+        logits = (w["router.weight"] @ np.concatenate([*pooled, here]) + w["router.bias"])[:2]
+        share = np.zeros(2)
+        share[here] = softmax(logits[here]) if any(here) else []
+        shares.append(share)
+        for index, m in enumerate(normed):
+            own = {k.removeprefix(f"groups.{m}."): v for k, v in w.items() if k.startswith(f"groups.{m}.")}
+            expected = tokens[m] + share[index] * plain_group(own, h[m], 2)[0]
+            np.testing.assert_allclose(getattr(found, m)[b, : len(expected)].detach(), expected, atol=1e-5)
+            normed[m].append(h[m])
+    np.testing.assert_allclose(found.shares[:, :2].detach(), shares, atol=1e-6)
+    # The share of the group that is not there is 0, but for a sample with nothing in it, where it is worth nothing.
+    assert found.shares[:, 2].tolist() == [0, 0, 0, 0, 1]
+    mean = np.mean(shares[:2], 0)
+    assert found.losses["group"].item() == pytest.approx(np.var(mean) / np.mean(mean) ** 2, abs=1e-5)
+
+
+def test_the_flat_mixture_is_one_group_for_all_tokens(shake, batch, plain_group, arrays, layer_norm):
+    mixture = shake(FlatMixture(6, hidden=3, count=9, top_k=2))
+    found, w = mixture(*batch), arrays(mixture)
+    group = {k.removeprefix("group."): v for k, v in w.items() if k.startswith("group.")}
+    read = []
+    for m in ("text", "vision"):
+        for b in range(5):
+            tokens = getattr(batch, m)[b][getattr(batch, f"{m}_mask")[b]].double().numpy()
+            h = layer_norm(tokens, w[f"norms.{m}.weight"], w[f"norms.{m}.bias"])
+            result = getattr(found, m)[b].detach()
+            np.testing.assert_allclose(result[: len(h)], tokens + plain_group(group, h, 2)[0], atol=1e-5)
+            assert torch.equal(result[len(h) :], getattr(batch, m)[b, len(h) :])
+            read.append(h)
+    _, usage, balance, z = plain_group(group, np.concatenate(read), 2)
+    np.testing.assert_allclose(found.usage["all"], usage, atol=1e-6)
+    assert found.shares is None
+    assert {name: loss.item() for name, loss in found.losses.items()} == pytest.approx({"balance": balance, "z": z})
+
+
+def test_one_expert_has_nothing_to_route_or_to_balance(batch):
+    mixture = FlatMixture(6, hidden=3, count=1, top_k=1)
+    assert mixture(*batch).losses == {}
+    assert not mixture.group.router.weight.requires_grad
+    assert FlatMixture(6, hidden=3, count=2, top_k=1).group.router.weight.requires_grad

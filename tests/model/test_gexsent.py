@@ -119,21 +119,23 @@ def test_gates_differ_between_tokens_and_follow_the_other_modality(make_gexsent,
         assert (changed - gates[modality])[mask].abs().max() > 1e-4
 
 
-def test_pooling_is_weighted_by_the_gates(make_gexsent, make_batch):
+def test_pooling_is_weighted_by_the_gates(make_gexsent, make_batch, softmax):
+    """Each token's answer to the learned query times its gate, the products normalised."""
     model = make_gexsent()
     batch = make_batch((4, 2, 0), (2, 3, 3))
     seen, fused = {}, []
     for modality in ("text", "vision"):
-        module = getattr(model, f"{modality}_attention")
+        module = model.attention[modality]
         module.register_forward_hook(lambda _, args, result, m=modality: seen.__setitem__(m, result))
     model.heads.register_forward_pre_hook(lambda _, args: fused.append(args[0].detach().numpy()))
     output = model(batch)
     for index, (modality, (tokens, gates)) in enumerate(seen.items()):
         assert torch.equal(output.gates[modality], gates)
         tokens, gates = tokens.detach().double().numpy(), gates.detach().double().numpy()
-        for b in range(3):
-            total = gates[b].sum()
-            expected = (gates[b] @ tokens[b]) / total if total else np.zeros(8)
+        query = model.pools[modality].score.weight[0].detach().double().numpy()
+        for b, length in enumerate(getattr(batch, f"{modality}_mask").sum(1).tolist()):
+            weights = softmax(tokens[b, :length] @ query) * gates[b, :length] if length else np.zeros(0)
+            expected = (weights / weights.sum()) @ tokens[b, :length] if length else np.zeros(8)
             np.testing.assert_allclose(fused[0][b, 8 * index : 8 * index + 8], expected, atol=1e-5)
 
 
@@ -141,7 +143,8 @@ def test_the_parts_are_joined_as_described(make_gexsent, make_batch):
     """Experts read the projected tokens; each side of the gated attention reads both sides of the experts."""
     model = make_gexsent()
     calls = {}
-    for name, module in model.named_children():
+    for name in ("text_in", "vision_in", "experts", "attention.text", "attention.vision"):
+        module = model.get_submodule(name)
         module.register_forward_hook(lambda _, args, result, n=name: calls.__setitem__(n, (args, result)))
     batch = make_batch()
     model(batch)
@@ -150,8 +153,8 @@ def test_the_parts_are_joined_as_described(make_gexsent, make_batch):
     assert text_mask is batch.text_mask and vision_mask is batch.vision_mask
     mixed = calls["experts"][1]
     expected = {
-        "text_attention": (mixed.text, batch.text_mask, mixed.vision, batch.vision_mask),
-        "vision_attention": (mixed.vision, batch.vision_mask, mixed.text, batch.text_mask),
+        "attention.text": (mixed.text, batch.text_mask, mixed.vision, batch.vision_mask),
+        "attention.vision": (mixed.vision, batch.vision_mask, mixed.text, batch.text_mask),
     }
     for name, arguments in expected.items():
         assert all(found is wanted for found, wanted in zip(calls[name][0], arguments, strict=True))

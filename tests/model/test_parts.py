@@ -127,9 +127,27 @@ def test_attention_pool_against_plain_numpy(make_batch, shake, arrays, softmax, 
     w = arrays(module)
     result = module(batch.vision, batch.vision_mask).detach().numpy()
     for row, length, found in zip(batch.vision.double().numpy(), lengths, result, strict=True):
-        score = row[:length] @ w["score.weight"][0] + w["score.bias"]
-        expected = softmax(score) @ row[:length] if length else np.zeros(5)
+        expected = softmax(row[:length] @ w["score.weight"][0]) @ row[:length] if length else np.zeros(5)
         np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_gates_scale_the_weights_of_the_pool(make_batch, shake, arrays, softmax):
+    lengths = (3, 5, 1, 0)
+    batch = make_batch(lengths, lengths, extra=2, fill=50.0)
+    module = shake(AttentionPool(5))
+    gates = torch.rand(4, 7, generator=torch.Generator().manual_seed(0))
+    result = module(batch.vision, batch.vision_mask, gates).detach().numpy()
+    query = arrays(module)["score.weight"][0]
+    for row, gate, length, found in zip(batch.vision.double().numpy(), gates.numpy(), lengths, result, strict=True):
+        weights = softmax(row[:length] @ query) * gate[:length] if length else np.zeros(0)
+        expected = weights @ row[:length] / weights.sum() if length else np.zeros(5)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert not np.allclose(result[0], module(batch.vision, batch.vision_mask)[0].detach(), atol=1e-3)
+
+
+def test_a_pool_is_one_query():
+    """A constant added to all scores would leave a softmax as it was: there is no bias."""
+    assert {name: tuple(p.shape) for name, p in AttentionPool(5).named_parameters()} == {"score.weight": (1, 5)}
 
 
 def test_heads_against_plain_numpy(shake, arrays, layer_norm, gelu):
@@ -153,3 +171,15 @@ def test_heads_dropout_acts_in_training_only():
         assert torch.equal(heads(fused)["task"], heads(fused)["task"]) is same
         heads.eval()
         assert torch.equal(heads(fused)["task"], heads(fused)["task"])
+
+
+def test_heads_shift_adds_to_what_the_named_heads_give():
+    torch.manual_seed(0)
+    heads, fused = Heads(6, 8, {"a": 3, "b": 1, "c": 2}, dropout=0.0), torch.randn(4, 6)
+    before = heads(fused)
+    heads.shift({"a": torch.tensor([1.0, -2, 0]), "c": torch.tensor([0.5, 0.25])})
+    after = heads(fused)
+    torch.testing.assert_close(after["a"], before["a"] + torch.tensor([1.0, -2, 0]))
+    torch.testing.assert_close(after["c"], before["c"] + torch.tensor([0.5, 0.25]))
+    assert torch.equal(after["b"], before["b"])
+    assert all(parameter.requires_grad for parameter in heads.parameters())

@@ -27,11 +27,15 @@ def batch(make_batch):
 
 
 class Oracle:
-    """The released computation, in float64 and one step at a time. Every step's result is kept by name."""
+    """The released computation, in float64 and one step at a time. Every step's result is kept by name.
 
-    def __init__(self, state, softmax, layer_norm):
+    Each flag mends one fault; with padding masked a sample is computed at its own length.
+    """
+
+    def __init__(self, state, softmax, layer_norm, *, live=False, masked=False, tokens=24, renormalise=False):
         self.w = {name: value.double().numpy() for name, value in state.items()}
         self.softmax, self.layer_norm = softmax, layer_norm
+        self.live, self.masked, self.tokens, self.renormalise = live, masked, tokens, renormalise
 
     def linear(self, name, x):
         return x @ self.w[f"{name}.weight"].T + self.w[f"{name}.bias"]
@@ -54,6 +58,7 @@ class Oracle:
         for x in tokens:
             weights = self.softmax(self.linear(f"{name}.gate", x))
             top = np.argsort(-weights)[:2]
+            weights = weights / weights[top].sum() if self.renormalise else weights
             results.append(sum(weights[i] * self.linear(f"{name}.expert_nets.{i}", x) for i in top))
         return np.stack(results)
 
@@ -69,7 +74,8 @@ class Oracle:
             enhanced, self.w[f"cross_attention.{norm}.weight"], self.w[f"cross_attention.{norm}.bias"]
         )
         scores = self.linear(f"cross_attention.{mlp}", normed)
-        return normed, scores, self.softmax(scores).mean(1, keepdims=True)
+        gate = 1 / (1 + np.exp(-scores)) if self.live else self.softmax(scores)
+        return normed, scores, gate.mean(1, keepdims=True)
 
     def block(self, x, gate):
         q, k, v = (self.linear(f"modified_attn_block.linear_{letter}", x) for letter in "qkv")
@@ -77,7 +83,7 @@ class Oracle:
 
     def __call__(self, text, frames, length):
         """Real text tokens (L, 768) and real frames (F, 35) of one sample; `length` visual positions."""
-        text, vision = np.zeros((24, 768)) + _fit(text, 24), np.zeros((length, 35)) + _fit(frames, length)
+        text, vision = self.fit(text, self.tokens), self.fit(frames, length)
         steps = {"image_encoder": self.linear("image_encoder.fc", self.lstm(self.lstm(vision, 0), 1))}
         vision = steps["experts_image"] = self.experts("experts_image", steps["image_encoder"])
         text = steps["experts_text"] = self.experts("experts_text", text)
@@ -96,9 +102,10 @@ class Oracle:
         steps["classifier"] = self.linear("classifier", np.concatenate([vision, text]).mean(0))
         return steps, vision_gate, text_gate
 
-
-def _fit(tokens, length):
-    return np.pad(tokens[:length], ((0, max(0, length - len(tokens))), (0, 0)))
+    def fit(self, tokens, length):
+        if self.masked and len(tokens):
+            return tokens[:length]
+        return np.pad(tokens[:length], ((0, max(0, length - len(tokens))), (0, 0)))
 
 
 @pytest.fixture(scope="module")
@@ -231,3 +238,99 @@ def test_dropout_of_a_tenth_on_the_output_of_the_vision_encoder():
 
 def test_without_sizes_the_released_ones_are_used():
     assert Released(text_features=6, vision_features=5, outputs={"a": 1}).frames == 370
+
+
+# As the constructor calls each mended fault, and as the oracle does.
+MENDED = {
+    "nothing": ({}, {}),
+    "gate": ({"live_gate": True}, {"live": True}),
+    "padding": ({"mask_padding": True}, {"masked": True}),
+    "length": ({"max_tokens": 32}, {"tokens": 32}),
+    "weights": ({"renormalise": True}, {"renormalise": True}),
+}
+MENDED["everything"] = tuple({k: v for pair in MENDED.values() for k, v in pair[i].items()} for i in (0, 1))
+
+
+@pytest.fixture(scope="module")
+def uneven(make_batch):
+    """Text and clip that are cut, that are padded, and that are not there."""
+    return make_batch((40, 5, 0, 3, 30), (15, 7, 6, 0, 12), widths=(768, 35), fill=3.0)
+
+
+@pytest.fixture(scope="module")
+def mended(released_state, uneven):
+    """What the released weights give with a fault mended, in float64 and with 12 visual positions."""
+    batch = Batch(uneven.text.double(), uneven.text_mask, uneven.vision.double(), uneven.vision_mask)
+    weights = {name: value for name, value in released_state.items() if not name.startswith("text_encoder.")}
+
+    def run(flags):
+        model = Released(text_features=768, vision_features=35, outputs={"sentiment": 3}, frames=12, **flags)
+        model.load_state_dict(weights)
+        return model.double().eval()(batch)
+
+    return run
+
+
+@pytest.mark.parametrize("fault", MENDED)
+def test_each_mended_fault_against_plain_numpy(released_state, uneven, mended, softmax, layer_norm, fault):
+    flags, names = MENDED[fault]
+    output, oracle = mended(flags), Oracle(released_state, softmax, layer_norm, **names)
+    for b, (text, mask, vision, seen) in enumerate(zip(*uneven, strict=True)):
+        steps, vision_gate, text_gate = oracle(text[mask].double().numpy(), vision[seen].double().numpy(), 12)
+        np.testing.assert_allclose(output.heads["sentiment"][b].detach(), steps["classifier"], atol=1e-8)
+        for modality, gate in (("text", text_gate), ("vision", vision_gate)):
+            found = output.gates[modality][b, : len(gate)]
+            np.testing.assert_allclose(found.detach(), gate[:, 0], atol=1e-8)
+
+
+@pytest.mark.parametrize("fault", [fault for fault in MENDED if fault != "nothing"])
+def test_each_mended_fault_changes_the_scores(mended, fault):
+    plain, changed = (mended(MENDED[name][0]).heads["sentiment"] for name in ("nothing", fault))
+    assert (plain - changed)[1:].abs().max() > 1e-4
+    # The first sample is longer than all positions and has no padding to mask.
+    assert torch.allclose(plain[0], changed[0], atol=1e-9) is (fault == "padding")
+
+
+def test_only_a_live_gate_gates(mended):
+    for fault, (flags, _) in MENDED.items():
+        gates = torch.cat([gate.flatten() for gate in mended(flags).gates.values()])
+        assert bool((gates - 0.1).abs().max() > 1e-3) is (fault in ("gate", "everything")), fault
+
+
+def test_with_padding_masked_the_number_of_positions_does_not_matter(make_batch):
+    batch, scores = make_batch((3, 2), (2, 4)), {}
+    for masked in (False, True):
+        for frames, tokens in ((4, 24), (9, 30)):
+            torch.manual_seed(0)
+            model = Released(
+                text_features=6,
+                vision_features=5,
+                outputs={"a": 3},
+                frames=frames,
+                max_tokens=tokens,
+                mask_padding=masked,
+            )
+            scores[masked, frames] = model.eval()(batch).heads["a"]
+    torch.testing.assert_close(scores[True, 4], scores[True, 9])
+    assert not torch.allclose(scores[False, 4], scores[False, 9], atol=1e-5)
+
+
+def test_padding_masked_and_nothing_there_gives_finite_numbers_and_gradients(make_batch):
+    model = Released(text_features=6, vision_features=5, outputs={"a": 3}, frames=4, mask_padding=True).eval()
+    scores = model(make_batch((0, 3, 0), (0, 0, 2), extra=2, fill=float("nan"))).heads["a"]
+    scores.square().sum().backward()
+    assert scores.isfinite().all()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters() if parameter.grad is not None)
+
+
+def test_shift_adds_to_the_named_part_of_the_classifier(make_batch):
+    torch.manual_seed(0)
+    model = Released(text_features=6, vision_features=5, outputs={"a": 2, "b": 1, "c": 3}, frames=4).eval()
+    batch = make_batch()
+    before = model(batch).heads
+    model.shift({"c": torch.tensor([1.0, 2, -3]), "a": torch.tensor([0.5, -0.5])})
+    after = model(batch).heads
+    torch.testing.assert_close(after["a"], before["a"] + torch.tensor([0.5, -0.5]))
+    torch.testing.assert_close(after["c"], before["c"] + torch.tensor([1.0, 2, -3]))
+    assert torch.equal(after["b"], before["b"])
+    assert model.classifier.bias.requires_grad

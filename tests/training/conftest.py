@@ -35,6 +35,7 @@ def make_params():
             "clip": 1.0,
             "token_dropout": 0.2,
             "balance": 1.0,
+            "average": 0.0,
         }
         return TrainParams(**values | changes)
 

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from gexsent.model import SYSTEMS as EVERY_SYSTEM
 from gexsent.model.parts import TokenInput
 from gexsent.training import loop
 from gexsent.training.data import Tokens
 from gexsent.training.loop import _Run
 
 TEST_ROWS = torch.arange(54, 64)
-SYSTEMS = ("gexsent", "text_only", "vision_only", "late_fusion", "released")
+SYSTEMS = ("gexsent", "text_only", "vision_only", "late_fusion", "tfn", "mult", "misa", "released")
 
 
 def scaled(samples, rows, factor):
@@ -75,7 +76,7 @@ def test_the_criterion_counts_classes_among_training_rows(make_job, make_params)
     assert all(torch.equal(shifts[name], others[name]) for name in shifts)
 
 
-@pytest.mark.parametrize("system", [s for s in SYSTEMS if s != "released"])
+@pytest.mark.parametrize("system", [s for s in EVERY_SYSTEM if not s.startswith("released")])
 def test_features_are_standardised_by_training_tokens(make_job, make_params, system):
     """The buffers against numpy over the tokens of the training rows, each modality by its own."""
     job = make_job(system)

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from gexsent.training import loop
 from gexsent.training.loop import _groups, _Run, _warmup_cosine
@@ -22,6 +23,7 @@ from gexsent.training.loop import _groups, _Run, _warmup_cosine
         ("clip", 0.01),
         ("token_dropout", 0.0),
         ("balance", 0.0),
+        ("average", 0.9),
     ],
 )
 def test_each_setting_changes_the_weights(tmp_path, make_job, make_params, bytes_of, name, value):
@@ -102,6 +104,36 @@ def test_every_parameter_is_trained_once(make_job, make_params):
     assert sorted(grouped) == sorted(id(p) for p in model.parameters())
 
 
+@pytest.mark.parametrize("average", [0.0, 0.5, 0.98])
+def test_a_running_mean_of_the_weights_is_what_is_validated(make_job, make_params, average):
+    """Against a plain loop over the steps; the t-th decays by `average`, and by t / (t + 9) while that is less."""
+    run = _Run(make_job("late_fusion"), make_params(average=average), "cpu")
+    mean = {name: value.detach().double() for name, value in run.model.named_parameters()}
+    count = 0
+
+    def follow(*_):
+        nonlocal count
+        count += 1
+        decay = min(average, count / (count + 9))
+        for name, value in run.model.named_parameters():
+            mean[name] = decay * mean[name] + (1 - decay) * value.detach().double()
+
+    handle = register_optimizer_step_post_hook(follow)
+    run.one_epoch()
+    run.one_epoch()
+    handle.remove()
+    assert count == 10
+    for name, value in run.averaged.named_parameters():
+        torch.testing.assert_close(value.detach().double(), mean[name], atol=1e-6, rtol=1e-5, msg=name)
+    same = all(torch.equal(value, run.model.state_dict()[name]) for name, value in run.averaged.state_dict().items())
+    assert same is (average == 0)
+    loss = run.history[-1]["valid_loss"]
+    assert run.validate()["valid_loss"] == loss
+    with torch.no_grad():
+        next(run.averaged.heads.tasks["intensity"].parameters()).add_(1.0)
+    assert run.validate()["valid_loss"] != loss
+
+
 @pytest.mark.parametrize("share", [0.0, 0.5])
 def test_tokens_are_hidden_in_training_alone(make_job, make_params, share):
     """What the model is shown: fewer tokens while training, all of them in validation."""
@@ -111,7 +143,8 @@ def test_tokens_are_hidden_in_training_alone(make_job, make_params, share):
     def count(model, inputs):
         shown[model.training] += int(inputs[0].text_mask.sum())
 
-    run.model.register_forward_pre_hook(count)
+    for model in (run.model, run.averaged):
+        model.register_forward_pre_hook(count)
     run.one_epoch()
     lengths = run.samples.text.lengths
     whole = int(lengths[run.job.train_rows].sum())
@@ -138,6 +171,13 @@ def test_the_history_of_gexsent_tells_of_its_experts(tmp_path, make_job, make_pa
         assert 0 <= row[f"entropy_{group}"] <= 1 and row[f"dead_{group}"] in (0, 1)
     assert {f"aux_{name}" for name in ("balance", "z", "group")} <= set(row)
     assert row["valid_loss"] == pytest.approx(sum(row[f"valid_{task}"] for task in tasks) / len(tasks), rel=1e-5)
+
+
+@pytest.mark.parametrize(("system", "groups"), [("flat_moe", ["all"]), ("dense_ffn", []), ("late_fusion", [])])
+def test_the_history_of_a_control_tells_of_the_groups_that_it_has(make_job, make_params, system, groups):
+    run = _Run(make_job(system), make_params(epoch_steps=2), "cpu")
+    run.one_epoch()
+    assert [name for name in run.history[0] if name.startswith("entropy")] == [f"entropy_{group}" for group in groups]
 
 
 @pytest.mark.parametrize(

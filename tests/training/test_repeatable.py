@@ -1,14 +1,17 @@
 """The same seed gives the same bytes, whether or not the fit was stopped on the way."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
 import torch
 
+from gexsent import digest
+from gexsent.errors import DataError
 from gexsent.training import loop
 
-SYSTEMS = ("gexsent", "text_only", "late_fusion", "released")
+SYSTEMS = ("gexsent", "flat_moe", "text_only", "late_fusion", "mult", "misa", "released")
 
 
 class Killed(Exception):
@@ -55,7 +58,7 @@ def test_another_seed_differs_in_weights_and_in_course(tmp_path, make_job, make_
 
 @pytest.mark.parametrize(("system", "limit"), [("gexsent", 1), ("gexsent", 3), ("late_fusion", 2), ("released", 2)])
 def test_a_killed_fit_goes_on_to_the_same_bytes(tmp_path, make_job, make_params, bytes_of, kill_after, system, limit):
-    job, params = make_job(system), make_params(epochs=4, epoch_steps=2)
+    job, params = make_job(system), make_params(epochs=4, epoch_steps=2, average=0.9)
     loop.fit(job, params, tmp_path / "whole")
     kill_after(limit)
     with pytest.raises(Killed):
@@ -122,6 +125,25 @@ def test_a_finished_fit_is_replaced_when_its_settings_change(tmp_path, make_job,
     assert bytes_of(tmp_path / "fit") == bytes_of(tmp_path / "fresh")
 
 
+def test_a_fit_without_its_weights_is_run_again(tmp_path, make_job, make_params, bytes_of):
+    loop.fit(make_job(), make_params(), tmp_path)
+    before = bytes_of(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    loop.fit(make_job(), make_params(), tmp_path)
+    assert bytes_of(tmp_path) == before
+
+
+@pytest.mark.parametrize("where", ["training", "validation"])
+def test_a_loss_that_is_not_finite_is_an_error_and_leaves_no_fit(tmp_path, make_job, make_params, where):
+    """Before an epoch with such a loss nothing is lost: its state is not saved."""
+    job = make_job("late_fusion", seed=3)
+    targets = job.targets.clone()
+    targets[job.train_rows if where == "training" else job.valid_rows, 0] = float("inf")
+    with pytest.raises(DataError, match=f"late_fusion, seed 3, epoch 1: the loss is .*inf in {where}.*lower train.lr"):
+        loop.fit(replace(job, targets=targets), make_params(), tmp_path, save_every=0)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_decides_the_result_is_in_the_key(make_job, make_params):
     job, params = make_job(), make_params()
     key = job.key(params)
@@ -136,7 +158,7 @@ def test_what_decides_the_result_is_in_the_key(make_job, make_params):
         replace(job, samples=replace(job.samples, digest="others")),
     ]
     changes = {"epochs": 4, "epoch_steps": 5, "patience": 1, "batch": 4, "lr": 0.1, "weight_decay": 0.1, "warmup": 0.2}
-    changes |= {"clip": 0.5, "token_dropout": 0.0, "balance": 0.5}
+    changes |= {"clip": 0.5, "token_dropout": 0.0, "balance": 0.5, "average": 0.5}
     keys = [key, *(o.key(params) for o in others), *(job.key(make_params(**{k: v})) for k, v in changes.items())]
     assert len(set(keys)) == len(keys)
 
@@ -147,10 +169,57 @@ def test_which_other_fits_are_asked_for_is_not_in_the_key(make_job, make_params)
     assert make_job().key(make_params(seeds=9, fold_seeds=4, systems=("gexsent", "released"))) == key
 
 
-def test_the_key_follows_the_code(make_job, make_params, monkeypatch):
-    key = make_job().key(make_params())
-    monkeypatch.setattr(loop, "source_digest", lambda *names: "changed")
-    assert make_job().key(make_params()) != key
+@pytest.fixture
+def copied_code(tmp_path, monkeypatch):
+    """A copy of the package that digests are taken of."""
+
+    def forget():
+        digest.source_digest.cache_clear()
+        digest.import_closure.cache_clear()
+
+    copy = tmp_path / digest.PACKAGE.name
+    shutil.copytree(digest.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(digest, "PACKAGE", copy)
+    forget()
+    yield copy, forget
+    monkeypatch.undo()
+    forget()
+
+
+@pytest.mark.parametrize(
+    ("file", "followers"),
+    [
+        ("model/gexsent.py", {"gexsent", "no_gam"}),
+        ("model/experts.py", {"gexsent", "no_gam"}),
+        ("model/parts.py", {"gexsent", "no_gam", "text_only", "mult", "misa"}),
+        ("model/mult.py", {"mult", "misa"}),  # MISA borrows a block
+        ("model/released.py", {"released", "released_masked"}),
+        ("model/batch.py", {"gexsent", "no_gam", "text_only", "mult", "misa", "released", "released_masked"}),
+        ("training/decide.py", {"gexsent", "no_gam", "text_only", "mult", "misa", "released", "released_masked"}),
+        ("tasks.py", {"gexsent", "no_gam", "text_only", "mult", "misa", "released", "released_masked"}),
+        ("report/tables.py", set()),
+    ],
+)
+def test_the_key_follows_the_code_of_the_system_and_of_the_training(
+    make_job, make_params, copied_code, file, followers
+):
+    folder, forget = copied_code
+    systems = ("gexsent", "no_gam", "text_only", "mult", "misa", "released", "released_masked")
+    before = {name: make_job(name).key(make_params()) for name in systems}
+    with (folder / file).open("a") as source:
+        source.write("# changed\n")
+    forget()
+    assert {name for name in systems if make_job(name).key(make_params()) != before[name]} == followers
+
+
+def test_the_key_follows_what_makes_the_system_of_its_class(make_job, make_params, monkeypatch):
+    """The changes to the constructor's arguments, though the name and the code stay the same."""
+    key = make_job("no_gam").key(make_params())
+    model, changes = loop.system("no_gam")
+    monkeypatch.setattr(loop, "system", lambda name: (model, {**changes, "sample_level": False}))
+    assert make_job("no_gam").key(make_params()) != key
+    monkeypatch.setattr(loop, "system", lambda name: (model, changes))
+    assert make_job("no_gam").key(make_params()) == key
 
 
 def test_the_record_and_the_history_agree(tmp_path, make_job, make_params):
