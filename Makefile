@@ -3,7 +3,7 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: reproduce test lab clean
+.PHONY: reproduce test lab bench clean
 .DEFAULT_GOAL := reproduce
 
 reproduce: .venv/ready ## run the pipeline for the edition in params.yaml and print its tables
@@ -18,6 +18,9 @@ test: .venv/ready ## style, unit tests, the lock gate, the sample run again from
 
 lab: .venv/ready ## open the notebooks in JupyterLab
 	jupyter lab --notebook-dir=.
+
+bench: .venv/ready ## how fast the experts are, as ratios to a plain loop
+	python benchmarks/experts.py
 
 clean: ## remove what can be made again: the environment, scratch data, derived data
 	rm -rf .venv .scratch data/derived
