@@ -74,7 +74,9 @@ class TrainParams:
     weight_decay: float
     warmup: float  # share of all steps
     clip: float  # largest gradient norm
-    average: float  # decay per step of the running mean of weights that is validated and kept; 0: the weights themselves
+    average: (
+        float  # decay per step of the running mean of weights that is validated and kept; 0: the weights themselves
+    )
     token_dropout: float  # share of tokens hidden from the model while training
     balance: float  # strength of the correction for uneven classes, 0 (none) to 1
 
