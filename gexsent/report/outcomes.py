@@ -156,7 +156,8 @@ def category_recalls(rows: pd.DataFrame, edition: str) -> Figure:
         table = recalls(rows, category, f"pred_{category}_level", levels)
         counts = samples[category].value_counts().reindex(levels, fill_value=0)
         for place, system in enumerate(table.index):
-            shift = 0.14 * (place - (len(table) - 1) / 2)  # side by side, for markers on top of each other hide one
+            # Side by side, for markers on top of each other hide one; all of a level's nearer to it than to the next.
+            shift = min(0.14, 0.8 / len(table)) * (place - (len(table) - 1) / 2)
             axis.plot(
                 np.array(levels) + shift, table.loc[system], "o", color=colour(system), label=system_name(system), ms=6
             )
