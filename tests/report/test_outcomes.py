@@ -165,6 +165,15 @@ def test_category_recalls_have_a_panel_for_each_category(memotion):
     assert np.allclose(figure.axes[1].get_lines()[0].get_ydata(), expected)
 
 
+@pytest.mark.parametrize("count", [2, 9, 20])
+def test_category_recalls_keep_every_system_within_its_level(memotion, count):
+    one = memotion[memotion["system"] == "gexsent"]
+    many = pd.concat([one.assign(system=f"system{i}") for i in range(count)])
+    places = [line.get_xdata() for line in outcomes.category_recalls(many, "sample").axes[0].get_lines()]
+    assert len(places) == count
+    assert all((np.abs(place - np.arange(4)) < 0.5).all() for place in places)
+
+
 def certain(confidence, right, sentiment):
     """Predictions of one class with this probability, the other two sharing the rest."""
     confidence, right, sentiment = np.array(confidence), np.array(right, bool), np.array(sentiment)
