@@ -1,7 +1,8 @@
 """params.yaml as frozen dataclasses: one loader, strict about every key and type.
 
-Sections `data`, `encode`, `model`, `train` hold the values common to all editions; `editions.<name>.<section>`
-overrides some of them. A value is therefore written once, and the difference between two editions can be read off.
+Sections `data`, `encode`, `model`, `search`, `train` hold the values common to all editions; `editions.<name>.<section>`
+overrides some of them, and `editions.<name>.by_dataset.<dataset>.<section>` some of those for one data set. A value is
+therefore written once, and the difference between two editions can be read off.
 """
 
 import dataclasses
@@ -17,7 +18,6 @@ import yaml
 from gexsent.errors import DataError
 
 DATASETS = ("mosi", "mosei", "memotion")
-SECTIONS = ("data", "encode", "model", "train")
 
 
 @dataclass(frozen=True)
@@ -82,20 +82,43 @@ class TrainParams:
 
 
 @dataclass(frozen=True)
+class SearchParams:
+    """What each system may choose from before it is trained, on training and validation rows alone."""
+
+    trials: int  # settings tried for each system, those of `model` and `train` first; 1: nothing to choose
+    folds: int  # into which training and validation rows are cut, groups whole: each trial is so many fits
+    space: dict[str, list]  # {"model.width": [64, 128]}: values for keys of `model` and `train`
+
+
+@dataclass(frozen=True)
 class Params:
-    """Everything one edition needs."""
+    """Everything that one edition needs, or one data set of it."""
 
     edition: str
     datasets: tuple[str, ...]
     data: DataParams
     encode: EncodeParams
     model: ModelParams
+    search: SearchParams
     train: TrainParams
+
+
+SECTIONS = {
+    "data": DataParams,
+    "encode": EncodeParams,
+    "model": ModelParams,
+    "search": SearchParams,
+    "train": TrainParams,
+}
+BY_DATASET = ("model", "search", "train")  # what one data set of an edition may change
 
 
 def _fits(value: Any, hint: Any) -> bool:
     if isinstance(hint, types.UnionType):
         return any(_fits(value, option) for option in typing.get_args(hint))
+    if typing.get_origin(hint) is dict:
+        kinds = typing.get_args(hint)
+        return isinstance(value, dict) and all(_fits(k, kinds[0]) and _fits(v, kinds[1]) for k, v in value.items())
     if typing.get_origin(hint) is tuple:
         return isinstance(value, list) and all(_fits(item, typing.get_args(hint)[0]) for item in value)
     if hint is float:
@@ -129,8 +152,8 @@ def _check_values(cls: type, values: Any, where: str) -> dict:
     return values
 
 
-def load(path: Path, edition: str | None = None) -> Params:
-    """Read `path` for one edition (default: the one it names).
+def load(path: Path, edition: str | None = None, dataset: str | None = None) -> Params:
+    """Read `path` for one edition (default: the one it names) and, where given, one data set of it.
 
     Raises:
         DataError: naming the file and key, for an unknown, missing or mistyped key, edition or dataset.
@@ -157,13 +180,42 @@ def load(path: Path, edition: str | None = None) -> Params:
     if not isinstance(datasets, list) or not datasets or any(name not in DATASETS for name in datasets):
         raise DataError(f"{path}: datasets: expected some of {', '.join(DATASETS)}, found {datasets!r}")
     overrides = raw["editions"][edition]
-    if not isinstance(overrides, dict) or set(overrides) != set(SECTIONS):
-        raise DataError(f"{path}: editions.{edition}: expected the sections {', '.join(SECTIONS)} ({{}} for no change)")
+    if not isinstance(overrides, dict) or set(overrides) != {*SECTIONS, "by_dataset"}:
+        raise DataError(
+            f"{path}: editions.{edition}: expected the sections {', '.join(SECTIONS)}, by_dataset ({{}} for no change)"
+        )
+    special = _by_dataset(overrides["by_dataset"], f"{path}: editions.{edition}.by_dataset")
     sections = {}
-    for name, cls in zip(SECTIONS, (DataParams, EncodeParams, ModelParams, TrainParams), strict=True):
+    for name, cls in SECTIONS.items():
         shared = _check_values(cls, raw[name], f"{path}: {name}")
         override = _check_values(cls, overrides[name], f"{path}: editions.{edition}.{name}")
-        sections[name] = _section(cls, {**shared, **override}, f"{path}: {name}")
+        own = special[dataset].get(name, {}) if dataset else {}
+        sections[name] = _section(cls, {**shared, **override, **own}, f"{path}: {name}")
     if sections["train"].batch < 2:
         raise DataError(f"{path}: train.batch: expected 2 or more, found {sections['train'].batch}")
+    _check_search(sections["search"], f"{path}: search")
     return Params(edition=edition, datasets=tuple(datasets), **sections)
+
+
+def _by_dataset(values: Any, where: str) -> dict[str, dict]:
+    # Every data set has its key, be it empty: DVC can then watch it.
+    if not isinstance(values, dict) or set(values) != set(DATASETS):
+        raise DataError(f"{where}: expected the data sets {', '.join(DATASETS)} ({{}} for no change)")
+    for dataset, sections in values.items():
+        if not isinstance(sections, dict) or not set(sections) <= set(BY_DATASET):
+            raise DataError(f"{where}.{dataset}: expected some of the sections {', '.join(BY_DATASET)}, or {{}}")
+        for name, override in sections.items():
+            _check_values(SECTIONS[name], override, f"{where}.{dataset}.{name}")
+    return values
+
+
+def _check_search(search: SearchParams, where: str) -> None:
+    for key, least in (("trials", 1), ("folds", 2)):
+        if getattr(search, key) < least:
+            raise DataError(f"{where}.{key}: expected {least} or more, found {getattr(search, key)}")
+    for key, values in search.space.items():
+        section, _, name = key.partition(".")
+        if section not in ("model", "train") or not values:
+            raise DataError(f"{where}.space: {key}: expected a list of values for model.<key> or train.<key>")
+        for value in values:
+            _check_values(SECTIONS[section], {name: value}, f"{where}.space: {section}")

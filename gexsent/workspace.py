@@ -94,6 +94,11 @@ class Workspace:
         return self.root / "results" / self.edition
 
     @property
+    def search(self) -> Path:
+        """The trials from which settings were chosen."""
+        return self.results / "search" / f"{self.dataset}.csv"
+
+    @property
     def predictions(self) -> Path:
         return self.results / "predictions" / f"{self.dataset}.parquet"
 
@@ -122,7 +127,7 @@ def open_workspace(edition: str | None = None, dataset: str = "mosi", root: Path
         DataError: no project here, a fault in params.yaml, or an unknown data set.
     """
     root = root or project_root()
-    params = params_module.load(root / "params.yaml", edition)
     if dataset not in params_module.DATASETS:
         raise DataError(f"unknown data set {dataset!r}; choose from {', '.join(params_module.DATASETS)}")
+    params = params_module.load(root / "params.yaml", edition, dataset)
     return Workspace(root, params.edition, dataset, params)

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from gexsent.errors import DataError
-from gexsent.params import DataParams, EncodeParams, ModelParams, TrainParams, load
+from gexsent.params import SECTIONS, load
 
 PROJECT = Path(__file__).parents[1] / "params.yaml"
 
@@ -48,6 +48,19 @@ def test_an_edition_overrides_what_it_names_and_nothing_else(changed):
     assert (load(path, "full").train.seeds, load(path, "full").train.epochs) == (7, 11)
 
 
+def test_a_data_set_overrides_its_edition_and_no_other_data_set(changed):
+    def change(raw):
+        raw["editions"]["lite"]["train"] = {"seeds": 2, "epochs": 9}
+        raw["editions"]["lite"]["by_dataset"]["mosi"] = {"train": {"seeds": 4}, "model": {"width": 12}}
+
+    path = changed(change)
+    assert (load(path, "lite", "mosi").train.seeds, load(path, "lite", "mosi").train.epochs) == (4, 9)
+    assert load(path, "lite", "mosi").model.width == 12
+    for params in (load(path, "lite", "mosei"), load(path, "lite")):
+        assert (params.train.seeds, params.train.epochs) == (2, 9)
+        assert params.model.width != 12
+
+
 def test_a_changed_file_is_read_again(changed):
     assert load(changed(lambda raw: raw["train"].update(epochs=3)), "lite").train.epochs == 3
     assert load(changed(lambda raw: raw["train"].update(epochs=4)), "lite").train.epochs == 4
@@ -58,7 +71,7 @@ def test_values_are_frozen_and_typed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         params.train.lr = 1.0
     assert isinstance(params.train.systems, tuple)
-    for section in (params.data, params.encode, params.model, params.train):
+    for section in (params.data, params.encode, params.model, params.search, params.train):
         for field in dataclasses.fields(section):
             if field.type is float:
                 assert type(getattr(section, field.name)) is float
@@ -75,6 +88,10 @@ def test_two_is_a_batch(changed):
 
 def put(section, key, value):
     return lambda raw: raw[section].update({key: value})
+
+
+def own(values):
+    return lambda raw: raw["editions"]["lite"]["by_dataset"].update({"mosei": values})
 
 
 def override(section, value):
@@ -103,6 +120,22 @@ def override(section, value):
         (put("data", "verify_media", 1), "data.verify_media: expected bool, found 1"),
         (put("encode", "text", None), "encode.text: expected str, found None"),
         (put("encode", "vision_weights", 3), r"encode.vision_weights: expected str \| None, found 3"),
+        (put("search", "trials", 0), "search.trials: expected 1 or more, found 0"),
+        (put("search", "folds", 1), "search.folds: expected 2 or more, found 1"),
+        (put("search", "space", {"model.width": 64}), "search.space: expected dict"),
+        (put("search", "space", {"model.width": []}), "search.space: model.width: expected a list of values"),
+        (put("search", "space", {"encode.frames": [1]}), "search.space: encode.frames: expected a list of values for"),
+        (put("search", "space", {"model.wdith": [64]}), "search.space: model: unknown key 'wdith'"),
+        (put("search", "space", {"train.lr": [0.1, "high"]}), "search.space: train.lr: expected float, found 'high'"),
+        (
+            override("by_dataset", {"mosi": {}}),
+            "editions.lite.by_dataset: expected the data sets mosi, mosei, memotion",
+        ),
+        (override("by_dataset", None), "editions.lite.by_dataset: expected the data sets"),
+        (own({"data": {}}), "editions.lite.by_dataset.mosei: expected some of the sections model, search, train"),
+        (own([]), "editions.lite.by_dataset.mosei: expected some of the sections"),
+        (own({"train": {"learning": 1}}), "editions.lite.by_dataset.mosei.train: unknown key 'learning'"),
+        (own({"train": {"batch": 1}}), "train.batch: expected 2 or more, found 1"),
         (lambda raw: raw.update(model=None), "model: expected a mapping, found None"),
         (override("model", [1]), r"editions.lite.model: expected a mapping, found \[1\]"),
         (lambda raw: raw.update(trian={}), "unknown key 'trian'; its keys are data"),
@@ -119,7 +152,7 @@ def override(section, value):
 )
 def test_faults_name_the_file_and_the_key(changed, change, message):
     with pytest.raises(DataError, match=rf"params\.yaml: {message}"):
-        load(changed(change), "lite")
+        load(changed(change), "lite", "mosei")
 
 
 @pytest.mark.parametrize("edition", [["lite"], 1, None])
@@ -154,6 +187,5 @@ def test_the_top_must_be_a_mapping(tmp_path, content):
 
 def test_every_field_stands_in_the_file_once():
     raw = yaml.safe_load(PROJECT.read_text())
-    sections = {"data": DataParams, "encode": EncodeParams, "model": ModelParams, "train": TrainParams}
-    for name, cls in sections.items():
+    for name, cls in SECTIONS.items():
         assert list(raw[name]) == [field.name for field in dataclasses.fields(cls)]

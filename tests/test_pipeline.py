@@ -10,6 +10,8 @@ import nbformat
 import pytest
 import yaml
 
+from gexsent.params import BY_DATASET
+
 ROOT = Path(__file__).parents[1]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 NOTEBOOKS = {
@@ -89,9 +91,12 @@ def test_a_stage_depends_on_every_module_that_its_notebook_reaches(stage):
 
 @pytest.mark.parametrize("stage", NOTEBOOKS)
 def test_a_stage_declares_the_parameters_that_it_reads(stage):
-    code = notebook_source(stage) + (ROOT / "gexsent" / "stages" / f"{stage}.py").read_text()
-    read = set(re.findall(r"params\.(data|encode|model|train)\b", code))
+    parts = ("train", "search", "fits") if stage == "train" else (stage,)
+    code = notebook_source(stage) + "".join((ROOT / "gexsent" / "stages" / f"{part}.py").read_text() for part in parts)
+    read = set(re.findall(r"params\.(data|encode|model|search|train)\b", code))
     declared = {entry.removeprefix("editions.${item.edition}.").split(".")[0] for entry in STAGES[stage]["params"]}
+    assert ("by_dataset" in declared) == bool(read & set(BY_DATASET))
+    declared.discard("by_dataset")
     assert read <= declared | ({"data"} if stage != "prepare" else set()), f"{stage} reads {read}, declares {declared}"
     assert declared - {"datasets"} <= read, f"{stage} declares {declared}, reads {read}"
 

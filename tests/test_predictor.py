@@ -23,7 +23,7 @@ from gexsent.errors import DataError
 from gexsent.features import FeatureStore
 from gexsent.model import build, load_model, save_model
 from gexsent.predictor import Predictor
-from gexsent.stages import evaluate, extract, prepare, source, train
+from gexsent.stages import evaluate, extract, fits, prepare, source, train
 from gexsent.workspace import open_workspace
 
 PROJECT = Path(__file__).parents[1]
@@ -36,12 +36,8 @@ EDITION = {
 
 
 @pytest.fixture(scope="module")
-def train_on(tmp_path_factory):
+def train_on(tmp_path_factory, fit_here):
     """Run the pipeline to its stored predictions; give the workspace and the fit's folder. Brought: no encoders."""
-
-    def fit_here(workspace, count, progress):
-        for index in range(count):
-            train._fit(train.jobs(workspace), workspace, index, "cpu")
 
     def run(dataset, *, brought=False):
         root = tmp_path_factory.mktemp(dataset)
@@ -61,8 +57,8 @@ def train_on(tmp_path_factory):
                 values = np.random.default_rng(width).normal(size=(2 * len(ids), width)).astype(np.float32)
                 Ragged(ids, values, np.full(len(ids), 2)).save_npz(workspace.found / f"{modality}.npz")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(train, "_fit_on_cores", fit_here)
-            for stage in (extract, train, evaluate):
+            patch.setattr(fits, "_on_cores", fit_here)
+            for stage in (extract, fits, evaluate):
                 patch.setattr(stage, "pick_device", lambda: "cpu")
             extract.run(workspace)
             train.run(workspace)

@@ -22,10 +22,12 @@ from gexsent.model.released import Released
 
 
 class System(NamedTuple):
-    """A class of model and the constructor arguments that make this system of it."""
+    """A class of model, the constructor arguments that make this system of it, and whose settings it shares, if not its own:
+    an ablation differs from the whole in its part alone."""
 
     model: type[nn.Module]
     changes: Mapping[str, Any] = MappingProxyType({})
+    settings_of: str | None = None
 
 
 SYSTEMS = {
@@ -39,19 +41,19 @@ SYSTEMS = {
     "mult": System(MulT),
     "misa": System(MISA),
     # GEXSent with one part taken away or replaced
-    "flat_moe": System(GEXSent, {"mixture": "flat"}),
-    "dense_ffn": System(GEXSent, {"mixture": "dense"}),
-    "random_router": System(GEXSent, {"learned_router": False}),
-    "no_sample_level": System(GEXSent, {"sample_level": False}),
-    "no_shared_group": System(GEXSent, {"shared_group": False}),
-    "uniform_gates": System(GEXSent, {"live_gates": False}),
-    "no_gam": System(GEXSent, {"attention": False}),
+    "flat_moe": System(GEXSent, {"mixture": "flat"}, "gexsent"),
+    "dense_ffn": System(GEXSent, {"mixture": "dense"}, "gexsent"),
+    "random_router": System(GEXSent, {"learned_router": False}, "gexsent"),
+    "no_sample_level": System(GEXSent, {"sample_level": False}, "gexsent"),
+    "no_shared_group": System(GEXSent, {"shared_group": False}, "gexsent"),
+    "uniform_gates": System(GEXSent, {"live_gates": False}, "gexsent"),
+    "no_gam": System(GEXSent, {"attention": False}, "gexsent"),
     # what the released code computes, and with one fault mended
     "released": System(Released),
-    "released_live_gate": System(Released, {"live_gate": True}),
-    "released_masked": System(Released, {"mask_padding": True}),
-    "released_whole_text": System(Released, {"max_tokens": 128}),
-    "released_renormalised": System(Released, {"renormalise": True}),
+    "released_live_gate": System(Released, {"live_gate": True}, "released"),
+    "released_masked": System(Released, {"mask_padding": True}, "released"),
+    "released_whole_text": System(Released, {"max_tokens": 128}, "released"),
+    "released_renormalised": System(Released, {"renormalise": True}, "released"),
 }
 
 
@@ -61,8 +63,8 @@ def build(config: ModelConfig) -> nn.Module:
     Raises:
         DataError: unknown system.
     """
-    model, changes = system(config.system)
-    return construct(model, config, changes)
+    own = system(config.system)
+    return construct(own.model, config, own.changes)
 
 
 def system(name: str) -> System:
@@ -74,6 +76,11 @@ def system(name: str) -> System:
     if name not in SYSTEMS:
         raise DataError(f"unknown system {name!r}; choose from {', '.join(SYSTEMS)}")
     return SYSTEMS[name]
+
+
+def settings_of(name: str) -> str:
+    """The system whose settings a system is trained with: an ablation's are those of the whole."""
+    return system(name).settings_of or name
 
 
 def save_model(model: nn.Module, config: ModelConfig, folder: Path) -> None:

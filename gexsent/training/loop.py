@@ -45,10 +45,10 @@ class Job:
     def key(self, params: TrainParams) -> str:
         """Digest of everything that decides the result: a saved fit with the same key need not be run again."""
         # The code of this system and of the training; another system's code may change without a new fit of this one.
-        model, changes = system(self.config.system)
-        code = import_closure(Path(inspect.getfile(model)).relative_to(PACKAGE).as_posix())
+        own = system(self.config.system)
+        code = import_closure(Path(inspect.getfile(own.model)).relative_to(PACKAGE).as_posix())
         digest = hashlib.sha256(source_digest("training", "tasks.py", *code).encode())
-        digest.update(json.dumps([model.__qualname__, dict(changes)], sort_keys=True).encode())
+        digest.update(json.dumps([own.model.__qualname__, dict(own.changes)], sort_keys=True).encode())
         settings = {k: v for k, v in asdict(params).items() if k not in ("systems", "seeds", "fold_seeds")}
         digest.update(json.dumps([asdict(self.config), settings, self.seed], sort_keys=True).encode())
         for tensor in (self.targets, self.train_rows, self.valid_rows):

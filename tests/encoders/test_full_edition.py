@@ -21,7 +21,7 @@ from gexsent import predictor
 from gexsent.encoders import tiny
 from gexsent.predictor import Predictor
 from gexsent.sample import generate
-from gexsent.stages import evaluate, extract, prepare, source, train
+from gexsent.stages import evaluate, extract, fits, prepare, source, train
 from gexsent.workspace import open_workspace
 
 PROJECT = Path(__file__).parents[2]
@@ -67,12 +67,8 @@ def clip_weights(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory, modernbert, clip_weights):
+def project(tmp_path_factory, modernbert, clip_weights, fit_here):
     """The full edition in a folder of its own, over a few generated rows where $GEXSENT_DATA points; CPU alone."""
-
-    def fit_here(workspace, count, progress):
-        for index in range(count):
-            train._fit(train.jobs(workspace), workspace, index, "cpu")
 
     root, raw = tmp_path_factory.mktemp("full"), tmp_path_factory.mktemp("raw")
     shutil.copy(PROJECT / "dvc.yaml", root)
@@ -81,7 +77,9 @@ def project(tmp_path_factory, modernbert, clip_weights):
         "data": {},
         "encode": {"text": str(modernbert), "vision_weights": str(clip_weights), "frames": 2, "batch_images": 4},
         "model": {"width": 16, "experts": 2, "expert_width": 8},
+        "search": {},
         "train": {"systems": ["gexsent"], "seeds": 1, "epochs": 1},
+        "by_dataset": {"mosi": {}, "mosei": {}, "memotion": {}},
     }
     assert params["encode"]["vision"] == "ViT-B-32"
     (root / "params.yaml").write_text(yaml.safe_dump(params))
@@ -89,8 +87,8 @@ def project(tmp_path_factory, modernbert, clip_weights):
     generate.generate(raw / "mosi", "mosi", rows=15, seed=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GEXSENT_DATA", str(raw))
-        patch.setattr(train, "_fit_on_cores", fit_here)
-        for stage in (extract, train, evaluate):
+        patch.setattr(fits, "_on_cores", fit_here)
+        for stage in (extract, fits, evaluate):
             patch.setattr(stage, "pick_device", lambda: "cpu")
         for name in ("load_text_encoder", "load_vision_encoder"):  # once for both data sets: they take seconds
             patch.setattr(extract, name, loaded_once(getattr(extract, name)))

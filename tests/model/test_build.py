@@ -9,6 +9,7 @@ from torch import nn
 
 from gexsent.errors import DataError
 from gexsent.model import SYSTEMS, Released, build, load_model, save_model, system
+from gexsent.model.build import settings_of
 from gexsent.model.config import construct
 
 
@@ -117,7 +118,7 @@ def test_an_unknown_system_is_named_with_the_known_ones(make_config):
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_a_system_is_its_class_with_its_changes(make_config, name):
     """The same seed and the same arguments, written out, give the same weights and the same kind of model."""
-    model, changes = system(name)
+    model, changes, _ = system(name)
     config = make_config(name)
     torch.manual_seed(3)
     built = build(config)
@@ -129,7 +130,7 @@ def test_a_system_is_its_class_with_its_changes(make_config, name):
 
 
 def test_no_two_systems_are_the_same():
-    pairs = [(model, tuple(changes.items())) for model, changes in SYSTEMS.values()]
+    pairs = [(model, tuple(changes.items())) for model, changes, _ in SYSTEMS.values()]
     assert len(set(pairs)) == len(pairs)
 
 
@@ -228,3 +229,12 @@ def test_saving_again_replaces_the_model(saved, make_config):
     config = make_config(width=16)
     save_model(build(config), config, folder)
     assert load_model(folder)[1] == config
+
+
+def test_an_ablation_shares_the_settings_of_the_whole_and_a_baseline_has_its_own():
+    assert settings_of("flat_moe") == settings_of("no_gam") == settings_of("gexsent") == "gexsent"
+    assert settings_of("released_masked") == settings_of("released") == "released"
+    assert settings_of("text_only") == "text_only"
+    for own in SYSTEMS.values():
+        if own.settings_of:
+            assert SYSTEMS[own.settings_of].model is own.model

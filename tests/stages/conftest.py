@@ -6,12 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 import yaml
 
 from gexsent.encoders.record import EncoderRecord
 from gexsent.features import extract
-from gexsent.stages import prepare, source, train
+from gexsent.stages import fits, prepare, source
 from gexsent.workspace import open_workspace
 
 PROJECT = Path(__file__).parents[2]
@@ -68,21 +67,10 @@ def open_project(prepared, tmp_path):
 
 
 @pytest.fixture
-def one_process(monkeypatch):
+def one_process(monkeypatch, fit_here):
     """Train on the CPU, here and now, rather than in a process a core."""
-
-    def fit_all(workspace, count, progress):
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # as in a process of its own: with more, sums are taken in another order
-        try:
-            plan = train.jobs(workspace)
-            for index in range(count):
-                train._fit(plan, workspace, index, "cpu")
-        finally:
-            torch.set_num_threads(threads)
-
-    monkeypatch.setattr(train, "pick_device", lambda: "cpu")
-    monkeypatch.setattr(train, "_fit_on_cores", fit_all)
+    monkeypatch.setattr(fits, "pick_device", lambda: "cpu")
+    monkeypatch.setattr(fits, "_on_cores", fit_here)
 
 
 @pytest.fixture(scope="session")

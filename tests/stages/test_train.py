@@ -9,7 +9,7 @@ import pytest
 
 from gexsent.errors import DataError
 from gexsent.model import load_model
-from gexsent.stages import prepare, train
+from gexsent.stages import fits, prepare, train
 from gexsent.training import loop
 
 FITS = [f"{system}/official/seed{seed}" for system in ("gexsent", "text_only") for seed in (0, 1)]
@@ -63,7 +63,7 @@ def test_the_history_has_one_row_a_fit_and_epoch(open_project):
 def test_in_processes_it_ends_with_the_same_bytes(open_project, files_under, monkeypatch, request):
     """The way it runs for a user, against the same fits one after the other in this process."""
     workspace = open_project(seeds=1)
-    monkeypatch.setattr(train, "pick_device", lambda: "cpu")
+    monkeypatch.setattr(fits, "pick_device", lambda: "cpu")
     train.run(workspace)
     apart = files_under(workspace.models)
     shutil.rmtree(workspace.models)
@@ -162,10 +162,10 @@ def test_a_job_sees_the_rows_of_its_roles_and_no_test_label(open_project):
     labels = pd.read_parquet(workspace.fit_labels).set_index("id")
     test = set(pd.read_parquet(workspace.test_labels)["id"])
     plan = train.jobs(workspace)
-    assert [(p, j.config.system, j.seed) for p, j in plan] == [
+    assert [(folder.parent.name, job.config.system, job.seed) for job, _, folder in plan] == [
         ("official", s, seed) for s in ("gexsent", "text_only") for seed in (0, 1)
     ]
-    for _, job in plan:
+    for job, *_ in plan:
         ids = np.array(job.samples.ids)
         assert set(labels.index) | test == set(ids) and not set(labels.index) & test
         for role, rows in (("train", job.train_rows), ("valid", job.valid_rows)):
@@ -179,20 +179,20 @@ def test_a_job_sees_the_rows_of_its_roles_and_no_test_label(open_project):
 def test_folds_have_their_own_fits_and_number_of_seeds(open_project, in_folds):
     workspace = open_project(seeds=2, fold_seeds=1, systems=["text_only"])
     in_folds(workspace)
-    assert [(p, j.seed) for p, j in train.jobs(workspace)] == [("fold0", 0), ("fold1", 0)]
+    assert [(folder.parent.name, job.seed) for job, _, folder in train.jobs(workspace)] == [("fold0", 0), ("fold1", 0)]
 
 
 def test_the_longest_clip_is_that_of_the_training_rows(open_project):
     """The released model is built for that length: a longer test clip must not change its shape."""
     workspace = open_project()
-    (_, job), *_ = train.jobs(workspace)
+    job = train.jobs(workspace)[0].job
     lengths = job.samples.vision.lengths
     assert job.config.frames == int(lengths[job.train_rows].max())
     shortest = {id_: int(n) for id_, n in zip(job.samples.ids, lengths, strict=True)}
     fit = pd.read_parquet(workspace.fit_labels)
     kept = [role != "train" or shortest[id_] <= 3 for id_, role in zip(fit["id"], fit["role"], strict=True)]
     fit[kept].to_parquet(workspace.fit_labels)
-    assert {job.config.frames for _, job in train.jobs(workspace)} == {3}
+    assert {job.config.frames for job, *_ in train.jobs(workspace)} == {3}
 
 
 def test_without_the_earlier_stages_it_says_what_to_do(open_project):
@@ -218,8 +218,8 @@ def test_a_layout_without_intensities_gets_the_heads_that_there_are_labels_for(o
     labels = pd.read_parquet(workspace.fit_labels)
     labels.drop(columns="intensity").to_parquet(workspace.fit_labels, index=False)
     plan = train.jobs(workspace)
-    assert {tuple(task.name for task in job.tasks) for _, job in plan} == {("sentiment",)}
-    assert {tuple(job.config.outputs) for _, job in plan} == {("sentiment",)}
+    assert {tuple(task.name for task in job.tasks) for job, *_ in plan} == {("sentiment",)}
+    assert {tuple(job.config.outputs) for job, *_ in plan} == {("sentiment",)}
 
 
 def test_stores_with_different_ids_are_not_paired(open_project):

@@ -1,0 +1,146 @@
+"""From a workspace to fits: what they learn from, and running many of them.
+
+Reads labels/fit.parquet and nothing else that holds a label: no fit can see what it will be tested on.
+"""
+
+import multiprocessing
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from gexsent import tasks
+from gexsent.errors import DataError
+from gexsent.features import FeatureStore
+from gexsent.model import ModelConfig
+from gexsent.params import ModelParams, TrainParams
+from gexsent.stages.prepare import read_table
+from gexsent.training import loop
+from gexsent.training.data import Samples, Tokens, targets
+from gexsent.training.device import pick_device
+from gexsent.workspace import Workspace
+
+
+class Fit(NamedTuple):
+    """One fit that is to be there: what it learns from, how, and where it lies."""
+
+    job: loop.Job
+    params: TrainParams
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What all fits of a data set share: features, tasks, labels and the sizes that follow from them."""
+
+    samples: Samples
+    tasks: tuple[tasks.Task, ...]
+    labels: pd.DataFrame  # partition, id, role, a column for each label
+    sizes: dict  # the part of a ModelConfig that the data decide
+
+    @classmethod
+    def read(cls, workspace: Workspace) -> "Problem":
+        """The features and fit labels of a workspace."""
+        table, labels = read_table(workspace.table), read_table(workspace.fit_labels)
+        samples = load_samples(workspace)
+        chosen = tuple(  # a layout may lack a kind of label altogether
+            task for task in tasks.TASKS[workspace.dataset] if task.label in labels and labels[task.label].notna().any()
+        )
+        sizes = {
+            "text_features": samples.text.values.shape[1],
+            "vision_features": samples.vision.values.shape[1],
+            "outputs": {task.name: task.outputs for task in chosen},
+            "temporal": bool((table["kind"] == "clip").any()),
+        }
+        return cls(samples, chosen, labels, sizes)
+
+    def jobs(self, part: pd.DataFrame) -> Callable[[str, ModelParams, int], loop.Job]:
+        """What makes a job of a system, its sizes and a seed, for rows `part`: id, role (train or valid), labels."""
+        known = part.set_index("id")
+        columns = {
+            task.label: known[task.label].astype("Float64").to_numpy(np.float64, na_value=np.nan) for task in self.tasks
+        }
+        rows = self.samples.rows(known.index.tolist())
+        known_targets = torch.full((len(self.samples.ids), len(self.tasks)), torch.nan)  # of any other row: NaN
+        known_targets[rows] = targets(columns, self.tasks)
+        is_train = torch.tensor((part["role"] == "train").tolist())
+        frames = max(1, int(self.samples.vision.lengths[rows[is_train]].max()))
+        seen = {"samples": self.samples, "tasks": self.tasks, "targets": known_targets}
+        seen |= {"train_rows": rows[is_train], "valid_rows": rows[~is_train]}
+
+        def job(system: str, model: ModelParams, seed: int) -> loop.Job:
+            config = ModelConfig(system=system, frames=frames, **self.sizes, **asdict(model))
+            return loop.Job(config=config, seed=seed, **seen)
+
+        return job
+
+
+def load_samples(workspace: Workspace) -> Samples:
+    """The features of both modalities in memory, in the order of the text store."""
+    text = FeatureStore.open(workspace.features / "text")
+    vision = FeatureStore.open(workspace.features / "vision")
+    if text.ids != vision.ids:
+        raise DataError(f"{workspace.features}: text and vision hold different ids; run the extract stage again")
+    tokens = []
+    for store in (text, vision):
+        values, offsets = store.load()
+        if not len(values):
+            tokens.append(Tokens.empty(len(store.ids)))
+        else:
+            tokens.append(Tokens(torch.from_numpy(np.array(values)), torch.from_numpy(np.array(offsets, np.int64))))
+    return Samples(list(text.ids), *tokens, digest=f"{text.digest} {vision.digest}")
+
+
+Plan = Callable[[Workspace], list[Fit]]
+
+
+def run_all(plan: Plan, workspace: Workspace, desc: str, fit: Callable[[Fit, str], object]) -> list[Fit]:
+    """Call `fit` on every member of plan(workspace), and return them. Both are functions of a module: processes import them.
+
+    On a GPU one after the other; else one process a core, one thread a process: these models are too small to gain from
+    a second thread (measured: 2 %), and a fit's result does not depend on how many cores the machine has.
+    """
+    planned = plan(workspace)
+    progress = tqdm(total=len(planned), desc=f"{desc} {workspace.dataset}", unit="fit")
+    if pick_device() != "cpu":
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        for one in planned:
+            fit(one, pick_device())
+            progress.update()
+    elif planned:
+        _on_cores(plan, workspace, len(planned), progress, fit)
+    progress.close()
+    return planned
+
+
+_worker: dict = {}
+
+
+def _start_worker(plan: Plan, workspace: Workspace, fit: Callable[[Fit, str], object]) -> None:
+    torch.set_num_threads(1)
+    _worker["plan"], _worker["fit"] = plan(workspace), fit
+
+
+def _fit_in_worker(index: int) -> None:
+    _worker["fit"](_worker["plan"][index], "cpu")
+
+
+def _on_cores(plan: Plan, workspace: Workspace, count: int, progress: tqdm, fit: Callable[[Fit, str], object]) -> None:
+    context = multiprocessing.get_context("spawn")
+    workers = max(1, min(os.cpu_count() or 1, count))
+    with ProcessPoolExecutor(workers, context, _start_worker, (plan, workspace, fit)) as pool:
+        futures = [pool.submit(_fit_in_worker, index) for index in range(count)]
+        try:
+            for future in as_completed(futures):
+                future.result()
+                progress.update()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
