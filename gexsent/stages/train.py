@@ -7,19 +7,20 @@ import multiprocessing
 import os
 import shutil
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 from tqdm import tqdm
 
 from gexsent import tasks
 from gexsent.encoders.record import EncoderRecord
 from gexsent.errors import DataError
 from gexsent.features import FeatureStore
-from gexsent.model import ModelConfig
+from gexsent.model import ModelConfig, fine_tuned
 from gexsent.params import TrainParams
 from gexsent.stages.prepare import read_table
 from gexsent.training import loop
@@ -93,6 +94,9 @@ def jobs(workspace: Workspace) -> list[tuple[str, loop.Job]]:
     table, labels = read_table(workspace.table), read_table(workspace.fit_labels)
     samples = load_samples(workspace)
     params = workspace.params
+    tuned, layers = None, None
+    if any(fine_tuned(system) for system in params.train.systems):
+        tuned, layers = load_tuned(workspace, samples)
     chosen = tuple(  # a layout may lack a kind of label altogether
         task for task in tasks.TASKS[workspace.dataset] if task.label in labels and labels[task.label].notna().any()
     )
@@ -115,11 +119,14 @@ def jobs(workspace: Workspace) -> list[tuple[str, loop.Job]]:
         known_targets[rows] = targets(columns, chosen)
         is_train = torch.tensor((part["role"] == "train").tolist())
         frames = max(1, int(samples.vision.lengths[rows[is_train]].max()))
-        seen = {"samples": samples, "tasks": chosen, "targets": known_targets}
+        seen = {"tasks": chosen, "targets": known_targets}
         seen |= {"train_rows": rows[is_train], "valid_rows": rows[~is_train]}
         for system in params.train.systems:
             model = ModelConfig(system=system, frames=frames, **config)
-            plan += [(partition, loop.Job(config=model, seed=seed, **seen)) for seed in seeds]
+            own = {"samples": samples}
+            if fine_tuned(system):
+                own = {"samples": tuned, "text_layers": layers}
+            plan += [(partition, loop.Job(config=model, seed=seed, **seen, **own)) for seed in seeds]
     return plan
 
 
@@ -134,14 +141,34 @@ def load_samples(workspace: Workspace) -> Samples:
     vision = FeatureStore.open(workspace.features / "vision")
     if text.ids != vision.ids:
         raise DataError(f"{workspace.features}: text and vision hold different ids; run the extract stage again")
-    tokens = []
-    for store in (text, vision):
-        values, offsets = store.load()
-        if not len(values):
-            tokens.append(Tokens.empty(len(store.ids)))
-        else:
-            tokens.append(Tokens(torch.from_numpy(np.array(values)), torch.from_numpy(np.array(offsets, np.int64))))
-    return Samples(list(text.ids), *tokens, digest=f"{text.digest} {vision.digest}")
+    return Samples(list(text.ids), _tokens(text), _tokens(vision), digest=f"{text.digest} {vision.digest}")
+
+
+def load_tuned(workspace: Workspace, samples: Samples) -> tuple[Samples, nn.Module]:
+    """The samples of fine-tuned systems, whose text is what enters the tuned layers, and these as the encoder has them.
+
+    Raises:
+        DataError: the extract stage has not made them ready, or for other rows.
+    """
+    from gexsent.encoders.layers import DESCRIPTION, TopLayers  # imports transformers, which no other system needs
+
+    folder = workspace.features / "text_lower"
+    if not (folder / DESCRIPTION).exists():
+        raise DataError(
+            f"{folder}: no layers to tune; set encode.tuned_layers to 1 or more in params.yaml and run the extract stage"
+        )
+    lower = FeatureStore.open(folder)
+    if lower.ids != samples.ids or (lower.lengths != samples.text.lengths.numpy()).any():
+        raise DataError(f"{folder}: other ids or lengths than those of the text; run the extract stage again")
+    digest = f"{samples.digest} {lower.digest}"
+    return replace(samples, text=_tokens(lower), frozen_text=samples.text, digest=digest), TopLayers.load(folder)
+
+
+def _tokens(store: FeatureStore) -> Tokens:
+    values, offsets = store.load()
+    if not len(values):
+        return Tokens.empty(len(store.ids))
+    return Tokens(torch.from_numpy(np.array(values)), torch.from_numpy(np.array(offsets, np.int64)))
 
 
 def _record_encoders(workspace: Workspace, folders: list[Path]) -> None:
