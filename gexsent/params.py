@@ -39,6 +39,7 @@ class EncodeParams:
     vision: str  # open_clip architecture, tiny-clip, or "features"
     vision_weights: str | None  # open_clip tag or checkpoint file
     max_tokens: int
+    tuned_layers: int  # top layers of the text encoder made ready to be trained; 0: none
     frames: int  # sampled per clip
     batch_tokens: int  # text tokens per forward pass
     batch_images: int
@@ -71,6 +72,7 @@ class TrainParams:
     patience: int  # epochs without a better validation score before stopping
     batch: int
     lr: float
+    encoder_lr: float  # of the encoder layers that a fine-tuned system trains along; no other system has any
     weight_decay: float
     warmup: float  # share of all steps
     clip: float  # largest gradient norm

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 SYSTEM_NAMES = {
     "gexsent": "GEXSent",
+    "gexsent_finetuned": "GEXSent, fine-tuned",
     "text_only": "Text only",
     "vision_only": "Vision only",
     "late_fusion": "Late fusion",

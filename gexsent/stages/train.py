@@ -9,11 +9,11 @@ from gexsent.encoders.record import EncoderRecord
 from gexsent.model.build import settings_of
 from gexsent.params import TrainParams
 from gexsent.stages import fits, search
-from gexsent.stages.fits import Fit, Problem, load_samples
+from gexsent.stages.fits import Fit, Problem, load_samples, load_tuned
 from gexsent.training import loop
 from gexsent.workspace import Workspace
 
-__all__ = ["jobs", "load_samples", "run", "seed_range"]
+__all__ = ["jobs", "load_samples", "load_tuned", "run", "seed_range"]
 
 
 def run(workspace: Workspace) -> pd.DataFrame:

@@ -61,6 +61,7 @@ class Samples:
     text: Tokens
     vision: Tokens
     digest: str  # of the features: fits are kept for as long as it stays the same
+    frozen_text: Tokens | None = None  # where `text` enters layers that are tuned: what leaves them before they are
 
     def rows(self, ids: list[str]) -> Tensor:
         """Positions (B,) of these ids."""

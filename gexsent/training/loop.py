@@ -14,12 +14,13 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from gexsent.digest import PACKAGE, import_closure, source_digest, write_atomically
 from gexsent.errors import DataError
-from gexsent.model import ModelConfig, build, load_model, save_model, system
+from gexsent.model import FineTuned, ModelConfig, build, load_model, save_model, system
 from gexsent.model.parts import TokenInput
 from gexsent.params import TrainParams
 from gexsent.tasks import Task
@@ -41,6 +42,7 @@ class Job:
     targets: Tensor  # (N, tasks), NaN where missing or not to be seen
     train_rows: Tensor
     valid_rows: Tensor
+    text_layers: nn.Module | None = None  # of a fine-tuned system: where its encoder layers start from
 
     def key(self, params: TrainParams) -> str:
         """Digest of everything that decides the result: a saved fit with the same key need not be run again."""
@@ -50,6 +52,12 @@ class Job:
         digest = hashlib.sha256(source_digest("training", "tasks.py", *code).encode())
         digest.update(json.dumps([own.model.__qualname__, dict(own.changes)], sort_keys=True).encode())
         settings = {k: v for k, v in asdict(params).items() if k not in ("systems", "seeds", "fold_seeds")}
+        if self.text_layers is None:
+            del settings["encoder_lr"]
+        else:
+            settings |= self.text_layers.description
+            digest.update(source_digest("encoders/layers.py").encode())
+            digest.update(safetensors.torch.save(self.text_layers.state_dict()))
         digest.update(json.dumps([asdict(self.config), settings, self.seed], sort_keys=True).encode())
         for tensor in (self.targets, self.train_rows, self.valid_rows):
             digest.update(tensor.numpy().tobytes())
@@ -102,7 +110,7 @@ class _Run:
         self.job, self.params, self.device = job, params, device
         torch.manual_seed(job.seed)
         self.order = torch.Generator().manual_seed(job.seed)
-        self.model = build(job.config)
+        self.model = build(job.config, copy.deepcopy(job.text_layers))
         standardise(self.model, job.samples, job.train_rows)
         self.model.to(device)
         # What is validated and kept is a running mean of the weights: it moves less from step to step than the weights
@@ -110,7 +118,7 @@ class _Run:
         self.averaged = copy.deepcopy(self.model)
         self.samples, self.targets = job.samples.to(device), job.targets.to(device)
         self.criterion = Criterion.fit(job.tasks, job.targets[job.train_rows], params.balance).to(device)
-        self.optimizer = torch.optim.AdamW(_groups(self.model, params.weight_decay), lr=params.lr, fused=True)
+        self.optimizer = torch.optim.AdamW(_groups(self.model, params), lr=params.lr, fused=True)
         steps = min(params.epoch_steps, math.ceil(len(job.train_rows) / params.batch)) * params.epochs
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer, lambda step: _warmup_cosine(step, params.warmup * steps, steps)
@@ -242,7 +250,8 @@ def standardise(model: nn.Module, samples: Samples, rows: Tensor) -> None:
     for name, module in model.named_modules():
         if isinstance(module, TokenInput):
             is_vision = "vision" in name or getattr(model, "modality", "") == "vision"
-            module.standardise(*(samples.vision if is_vision else samples.text).statistics(rows))
+            tokens = samples.vision if is_vision else samples.frozen_text or samples.text
+            module.standardise(*tokens.statistics(rows))
 
 
 def load_fits(folder: Path) -> list[dict]:
@@ -261,13 +270,16 @@ def predict(folder: Path, samples: Samples, rows: Tensor, *, batch: int, device:
     return forward(model.to(device), samples.to(device), rows, batch=batch, device=device)
 
 
-def _groups(model: nn.Module, weight_decay: float) -> list[dict]:
-    # Decay pulls matrices towards zero; norms and biases have no reason to be small.
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    return [
-        {"params": matrices, "weight_decay": weight_decay},
-        {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0},
-    ]
+def _groups(model: nn.Module, params: TrainParams) -> list[dict]:
+    # Layers that come trained learn at a rate of their own: at that of fresh ones they would forget what they know.
+    tuned = set(model.text_layers.parameters()) if isinstance(model, FineTuned) else set()
+    fresh = [p for p in model.parameters() if p not in tuned]
+    groups = []
+    for members, lr in ((fresh, params.lr), ([p for p in model.parameters() if p in tuned], params.encoder_lr)):
+        # Decay pulls matrices towards zero; norms and biases have no reason to be small.
+        groups.append({"params": [p for p in members if p.ndim > 1], "lr": lr, "weight_decay": params.weight_decay})
+        groups.append({"params": [p for p in members if p.ndim < 2], "lr": lr, "weight_decay": 0.0})
+    return [group for group in groups if group["params"]]
 
 
 def _warmup_cosine(step: int, warmup: float, steps: int) -> float:

@@ -24,13 +24,15 @@ from gexsent.training.loop import _groups, _Run, _warmup_cosine
         ("token_dropout", 0.0),
         ("balance", 0.0),
         ("average", 0.9),
+        ("encoder_lr", 0.02),
     ],
 )
 def test_each_setting_changes_the_weights(tmp_path, make_job, make_params, bytes_of, name, value):
     params, changed = make_params(), make_params(**{name: value})
     assert getattr(params, name) != value
+    system = "gexsent_finetuned" if name == "encoder_lr" else "late_fusion"
     for folder, settings in (("a", params), ("b", changed)):
-        loop.fit(make_job("late_fusion"), settings, tmp_path / folder)
+        loop.fit(make_job(system), settings, tmp_path / folder)
     assert bytes_of(tmp_path / "a")["model.safetensors"] != bytes_of(tmp_path / "b")["model.safetensors"]
 
 
@@ -98,10 +100,33 @@ def test_weight_decay_pulls_matrices_and_nothing_else(make_job, make_params):
         torch.testing.assert_close(parameter.detach(), factor * before[name], msg=name)
 
 
-def test_every_parameter_is_trained_once(make_job, make_params):
-    model = _Run(make_job(), make_params(), "cpu").model
-    grouped = [id(p) for group in _groups(model, 0.1) for p in group["params"]]
+@pytest.mark.parametrize("system", ["gexsent", "gexsent_finetuned"])
+def test_every_parameter_is_trained_once(make_job, make_params, system):
+    model = _Run(make_job(system), make_params(), "cpu").model
+    grouped = [id(p) for group in _groups(model, make_params()) for p in group["params"]]
     assert sorted(grouped) == sorted(id(p) for p in model.parameters())
+
+
+def test_encoder_layers_have_a_rate_of_their_own_and_the_same_schedule(make_job, make_params):
+    run = _Run(make_job("gexsent_finetuned"), make_params(lr=0.1, encoder_lr=0.002, weight_decay=0.5, warmup=0), "cpu")
+    layers = {id(p) for p in run.model.text_layers.parameters()}
+    for group in run.optimizer.param_groups:
+        assert {id(p) in layers for p in group["params"]} == {group["lr"] == 0.002}
+        assert {p.ndim > 1 for p in group["params"]} == {group["weight_decay"] == 0.5}
+    run.one_epoch()  # 5 of 15 steps
+    share = 0.5 * (1 + math.cos(math.pi * 5 / 15))
+    assert sorted({group["lr"] for group in run.optimizer.param_groups}) == pytest.approx([0.002 * share, 0.1 * share])
+
+
+def test_at_a_rate_of_nothing_the_encoder_layers_stay_as_they_come(tmp_path, make_job, make_params):
+    job = make_job("gexsent_finetuned")
+    before = {name: value.clone() for name, value in job.text_layers.state_dict().items()}
+    for rate in (0.0, 0.01):
+        loop.fit(job, make_params(encoder_lr=rate), tmp_path / str(rate))
+        model, _ = loop.load_model(tmp_path / str(rate))
+        found = model.text_layers.state_dict()
+        assert all(torch.equal(value, before[name]) for name, value in found.items()) is (rate == 0)
+    assert all(torch.equal(value, before[name]) for name, value in job.text_layers.state_dict().items())
 
 
 @pytest.mark.parametrize("average", [0.0, 0.5, 0.98])
