@@ -78,6 +78,8 @@ class TrainParams:
         float  # decay per step of the running mean of weights that is validated and kept; 0: the weights themselves
     )
     token_dropout: float  # share of tokens hidden from the model while training
+    dropout_systems: tuple[str, ...]  # fitted once more with modality dropout, where samples have two modalities
+    modality_dropout: float  # in that fit, share of the samples of each step that lose their text or their vision
     balance: float  # strength of the correction for uneven classes, 0 (none) to 1
 
 

@@ -22,10 +22,15 @@ from gexsent.model.released import Released
 
 
 class System(NamedTuple):
-    """A class of model and the constructor arguments that make this system of it."""
+    """A class of model, the constructor arguments that make this system of it, and whether its training hides whole
+    modalities."""
 
     model: type[nn.Module]
     changes: Mapping[str, Any] = MappingProxyType({})
+    drops_modality: bool = False
+
+
+DROPOUT = "+dropout"  # behind the name of a system of two modalities: the same model, trained with modality dropout
 
 
 SYSTEMS = {
@@ -61,19 +66,25 @@ def build(config: ModelConfig) -> nn.Module:
     Raises:
         DataError: unknown system.
     """
-    model, changes = system(config.system)
+    model, changes, _ = system(config.system)
     return construct(model, config, changes)
 
 
 def system(name: str) -> System:
-    """What stands behind a system's name.
+    """What stands behind a system's name, `+dropout` understood.
 
     Raises:
-        DataError: unknown system.
+        DataError: unknown system, or `+dropout` behind one that has a single modality to lose.
     """
-    if name not in SYSTEMS:
+    base = name.removesuffix(DROPOUT)
+    if base not in SYSTEMS:
         raise DataError(f"unknown system {name!r}; choose from {', '.join(SYSTEMS)}")
-    return SYSTEMS[name]
+    found = SYSTEMS[base]
+    if base == name:
+        return found
+    if "modality" in found.changes:
+        raise DataError(f"{name}: {base} uses one modality alone, and modality dropout needs two")
+    return found._replace(drops_modality=True)
 
 
 def save_model(model: nn.Module, config: ModelConfig, folder: Path) -> None:

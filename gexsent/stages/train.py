@@ -20,6 +20,7 @@ from gexsent.encoders.record import EncoderRecord
 from gexsent.errors import DataError
 from gexsent.features import FeatureStore
 from gexsent.model import ModelConfig
+from gexsent.model.build import DROPOUT
 from gexsent.params import TrainParams
 from gexsent.stages.prepare import read_table
 from gexsent.training import loop
@@ -117,7 +118,7 @@ def jobs(workspace: Workspace) -> list[tuple[str, loop.Job]]:
         frames = max(1, int(samples.vision.lengths[rows[is_train]].max()))
         seen = {"samples": samples, "tasks": chosen, "targets": known_targets}
         seen |= {"train_rows": rows[is_train], "valid_rows": rows[~is_train]}
-        for system in params.train.systems:
+        for system in systems(params.train, samples):
             model = ModelConfig(system=system, frames=frames, **config)
             plan += [(partition, loop.Job(config=model, seed=seed, **seen)) for seed in seeds]
     return plan
@@ -126,6 +127,12 @@ def jobs(workspace: Workspace) -> list[tuple[str, loop.Job]]:
 def seed_range(params: TrainParams, partitions: int) -> range:
     """The seeds of every system: fewer where each of them is a fit a fold."""
     return range(params.seeds if partitions == 1 else params.fold_seeds)
+
+
+def systems(params: TrainParams, samples: Samples) -> list[str]:
+    """Every system to fit. Variants with modality dropout come last, and only where a sample has two modalities."""
+    both = bool(((samples.text.lengths > 0) & (samples.vision.lengths > 0)).any())
+    return [*params.systems, *(f"{system}{DROPOUT}" for system in params.dropout_systems if both)]
 
 
 def load_samples(workspace: Workspace) -> Samples:

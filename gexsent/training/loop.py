@@ -23,7 +23,7 @@ from gexsent.model import ModelConfig, build, load_model, save_model, system
 from gexsent.model.parts import TokenInput
 from gexsent.params import TrainParams
 from gexsent.tasks import Task
-from gexsent.training.data import Samples, epoch, hide_tokens, in_order
+from gexsent.training.data import Samples, epoch, hide_modality, hide_tokens, in_order
 from gexsent.training.decide import best_shifts
 from gexsent.training.losses import Criterion, total
 
@@ -45,11 +45,13 @@ class Job:
     def key(self, params: TrainParams) -> str:
         """Digest of everything that decides the result: a saved fit with the same key need not be run again."""
         # The code of this system and of the training; another system's code may change without a new fit of this one.
-        model, changes = system(self.config.system)
+        model, changes, drops_modality = system(self.config.system)
         code = import_closure(Path(inspect.getfile(model)).relative_to(PACKAGE).as_posix())
         digest = hashlib.sha256(source_digest("training", "tasks.py", *code).encode())
         digest.update(json.dumps([model.__qualname__, dict(changes)], sort_keys=True).encode())
-        settings = {k: v for k, v in asdict(params).items() if k not in ("systems", "seeds", "fold_seeds")}
+        plan = ("systems", "dropout_systems", "seeds", "fold_seeds")
+        unused = plan if drops_modality else (*plan, "modality_dropout")
+        settings = {k: v for k, v in asdict(params).items() if k not in unused}
         digest.update(json.dumps([asdict(self.config), settings, self.seed], sort_keys=True).encode())
         for tensor in (self.targets, self.train_rows, self.valid_rows):
             digest.update(tensor.numpy().tobytes())
@@ -102,6 +104,8 @@ class _Run:
         self.job, self.params, self.device = job, params, device
         torch.manual_seed(job.seed)
         self.order = torch.Generator().manual_seed(job.seed)
+        self.modalities = torch.Generator().manual_seed(job.seed)  # its own, so that without it all else stays the same
+        self.modality_dropout = params.modality_dropout if system(job.config.system).drops_modality else 0.0
         self.model = build(job.config)
         standardise(self.model, job.samples, job.train_rows)
         self.model.to(device)
@@ -132,6 +136,7 @@ class _Run:
         for picked in islice(epoch(text_lengths, self.params.batch, self.order), self.params.epoch_steps):
             rows = self.job.train_rows[picked].to(self.device)
             batch = hide_tokens(self.samples.batch(rows), self.params.token_dropout, self.order)
+            batch = hide_modality(batch, self.modality_dropout, self.modalities)
             with self._precision():
                 output = self.model(batch)
             losses = self.criterion(output.heads, self.targets[rows])
@@ -200,6 +205,7 @@ class _Run:
             "schedule": self.schedule.state_dict(),
             "history": self.history,
             "random": [torch.get_rng_state(), self.order.get_state()],
+            "modalities": self.modalities.get_state(),
         }
         if self.device != "cpu":
             state["random"].append(torch.cuda.get_rng_state(self.device))
@@ -220,6 +226,7 @@ class _Run:
         self.history, self.best_weights = state["history"], state["best"]
         torch.set_rng_state(state["random"][0])
         self.order.set_state(state["random"][1])
+        self.modalities.set_state(state["modalities"])
         if self.device != "cpu":
             torch.cuda.set_rng_state(state["random"][2], self.device)
 
