@@ -17,7 +17,7 @@ import yaml
 from gexsent.errors import DataError
 
 DATASETS = ("mosi", "mosei", "memotion")
-SECTIONS = ("data", "encode", "model", "train")
+SECTIONS = ("data", "encode", "model", "train", "robustness")
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,14 @@ class TrainParams:
 
 
 @dataclass(frozen=True)
+class RobustnessParams:
+    """How much of the robustness protocols is run."""
+
+    seeds: int  # fits of each system and partition that are put to them, at most
+    draws: int  # of masks and noise
+
+
+@dataclass(frozen=True)
 class Params:
     """Everything one edition needs."""
 
@@ -93,6 +101,7 @@ class Params:
     encode: EncodeParams
     model: ModelParams
     train: TrainParams
+    robustness: RobustnessParams
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -162,7 +171,7 @@ def load(path: Path, edition: str | None = None) -> Params:
     if not isinstance(overrides, dict) or set(overrides) != set(SECTIONS):
         raise DataError(f"{path}: editions.{edition}: expected the sections {', '.join(SECTIONS)} ({{}} for no change)")
     sections = {}
-    for name, cls in zip(SECTIONS, (DataParams, EncodeParams, ModelParams, TrainParams), strict=True):
+    for name, cls in zip(SECTIONS, (DataParams, EncodeParams, ModelParams, TrainParams, RobustnessParams), strict=True):
         shared = _check_values(cls, raw[name], f"{path}: {name}")
         override = _check_values(cls, overrides[name], f"{path}: editions.{edition}.{name}")
         sections[name] = _section(cls, {**shared, **override}, f"{path}: {name}")
