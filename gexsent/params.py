@@ -80,6 +80,8 @@ class TrainParams:
         float  # decay per step of the running mean of weights that is validated and kept; 0: the weights themselves
     )
     token_dropout: float  # share of tokens hidden from the model while training
+    dropout_systems: tuple[str, ...]  # fitted once more with modality dropout, where samples have two modalities
+    modality_dropout: float  # in that fit, share of the samples of each step that lose their text or their vision
     balance: float  # strength of the correction for uneven classes, 0 (none) to 1
 
 
@@ -93,6 +95,14 @@ class SearchParams:
 
 
 @dataclass(frozen=True)
+class RobustnessParams:
+    """How much of the robustness protocols is run."""
+
+    seeds: int  # fits of each system and partition that are put to them, at most
+    draws: int  # of masks and noise
+
+
+@dataclass(frozen=True)
 class Params:
     """Everything that one edition needs, or one data set of it."""
 
@@ -103,6 +113,7 @@ class Params:
     model: ModelParams
     search: SearchParams
     train: TrainParams
+    robustness: RobustnessParams
 
 
 SECTIONS = {
@@ -111,6 +122,7 @@ SECTIONS = {
     "model": ModelParams,
     "search": SearchParams,
     "train": TrainParams,
+    "robustness": RobustnessParams,
 }
 BY_DATASET = ("model", "search", "train")  # what one data set of an edition may change
 

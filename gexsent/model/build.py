@@ -23,12 +23,16 @@ from gexsent.model.released import Released
 
 
 class System(NamedTuple):
-    """A class of model, the constructor arguments that make this system of it, and whose settings it shares, if not its own:
-    an ablation differs from the whole in its part alone."""
+    """A class of model, the constructor arguments that make this system of it, whose settings it shares, if not its own (an
+    ablation differs from the whole in its part alone), and whether its training hides whole modalities."""
 
     model: type[nn.Module]
     changes: Mapping[str, Any] = MappingProxyType({})
     settings_of: str | None = None
+    drops_modality: bool = False
+
+
+DROPOUT = "+dropout"  # behind the name of a system of two modalities: the same model, trained with modality dropout
 
 
 SYSTEMS = {
@@ -82,19 +86,25 @@ def fine_tuned(name: str) -> bool:
 
 
 def system(name: str) -> System:
-    """What stands behind a system's name.
+    """What stands behind a system's name, `+dropout` understood.
 
     Raises:
-        DataError: unknown system.
+        DataError: unknown system, or `+dropout` behind one that has a single modality to lose.
     """
-    if name not in SYSTEMS:
+    base = name.removesuffix(DROPOUT)
+    if base not in SYSTEMS:
         raise DataError(f"unknown system {name!r}; choose from {', '.join(SYSTEMS)}")
-    return SYSTEMS[name]
+    found = SYSTEMS[base]
+    if base == name:
+        return found
+    if "modality" in found.changes:
+        raise DataError(f"{name}: {base} uses one modality alone, and modality dropout needs two")
+    return found._replace(drops_modality=True)
 
 
 def settings_of(name: str) -> str:
     """The system whose settings a system is trained with: an ablation's are those of the whole."""
-    return system(name).settings_of or name
+    return system(name).settings_of or name.removesuffix(DROPOUT)
 
 
 def save_model(model: nn.Module, config: ModelConfig, folder: Path) -> None:

@@ -6,14 +6,15 @@ from pathlib import Path
 import pandas as pd
 
 from gexsent.encoders.record import EncoderRecord
-from gexsent.model.build import settings_of
+from gexsent.model.build import DROPOUT, settings_of
 from gexsent.params import TrainParams
 from gexsent.stages import fits, search
 from gexsent.stages.fits import Fit, Problem, load_samples, load_tuned
 from gexsent.training import loop
+from gexsent.training.data import Samples
 from gexsent.workspace import Workspace
 
-__all__ = ["jobs", "load_samples", "load_tuned", "run", "seed_range"]
+__all__ = ["jobs", "load_samples", "load_tuned", "run", "seed_range", "systems"]
 
 
 def run(workspace: Workspace) -> pd.DataFrame:
@@ -49,7 +50,7 @@ def jobs(workspace: Workspace) -> list[Fit]:
     plan = []
     for partition, part in problem.labels.groupby("partition", sort=True):
         job = problem.jobs(part)
-        for system in params.train.systems:
+        for system in systems(params.train, problem.samples):
             own = settings.get((settings_of(system), partition), search.Settings(params.model, params.train))
             for seed in seeds:
                 folder = workspace.fit(system, str(partition), seed)
@@ -60,6 +61,12 @@ def jobs(workspace: Workspace) -> list[Fit]:
 def seed_range(params: TrainParams, partitions: int) -> range:
     """The seeds of every system: fewer where each of them is a fit a fold."""
     return range(params.seeds if partitions == 1 else params.fold_seeds)
+
+
+def systems(params: TrainParams, samples: Samples) -> list[str]:
+    """Every system to fit. Variants with modality dropout come last, and only where a sample has two modalities."""
+    both = bool(((samples.text.lengths > 0) & (samples.vision.lengths > 0)).any())
+    return [*params.systems, *(f"{system}{DROPOUT}" for system in params.dropout_systems if both)]
 
 
 def _record_encoders(workspace: Workspace, folders: list[Path]) -> None:

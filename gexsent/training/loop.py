@@ -24,7 +24,7 @@ from gexsent.model import FineTuned, ModelConfig, build, load_model, save_model,
 from gexsent.model.parts import TokenInput
 from gexsent.params import TrainParams
 from gexsent.tasks import Task
-from gexsent.training.data import Samples, epoch, hide_tokens, in_order
+from gexsent.training.data import Samples, epoch, hide_modality, hide_tokens, in_order
 from gexsent.training.decide import best_shifts
 from gexsent.training.losses import Criterion, total
 
@@ -51,7 +51,9 @@ class Job:
         code = import_closure(Path(inspect.getfile(own.model)).relative_to(PACKAGE).as_posix())
         digest = hashlib.sha256(source_digest("training", "tasks.py", *code).encode())
         digest.update(json.dumps([own.model.__qualname__, dict(own.changes)], sort_keys=True).encode())
-        settings = {k: v for k, v in asdict(params).items() if k not in ("systems", "seeds", "fold_seeds")}
+        plan = ("systems", "dropout_systems", "seeds", "fold_seeds")
+        unused = plan if own.drops_modality else (*plan, "modality_dropout")
+        settings = {k: v for k, v in asdict(params).items() if k not in unused}
         if self.text_layers is None:
             del settings["encoder_lr"]
         else:
@@ -110,6 +112,8 @@ class _Run:
         self.job, self.params, self.device = job, params, device
         torch.manual_seed(job.seed)
         self.order = torch.Generator().manual_seed(job.seed)
+        self.modalities = torch.Generator().manual_seed(job.seed)  # its own, so that without it all else stays the same
+        self.modality_dropout = params.modality_dropout if system(job.config.system).drops_modality else 0.0
         self.model = build(job.config, copy.deepcopy(job.text_layers))
         standardise(self.model, job.samples, job.train_rows)
         self.model.to(device)
@@ -140,6 +144,7 @@ class _Run:
         for picked in islice(epoch(text_lengths, self.params.batch, self.order), self.params.epoch_steps):
             rows = self.job.train_rows[picked].to(self.device)
             batch = hide_tokens(self.samples.batch(rows), self.params.token_dropout, self.order)
+            batch = hide_modality(batch, self.modality_dropout, self.modalities)
             with self._precision():
                 output = self.model(batch)
             losses = self.criterion(output.heads, self.targets[rows])
@@ -208,6 +213,7 @@ class _Run:
             "schedule": self.schedule.state_dict(),
             "history": self.history,
             "random": [torch.get_rng_state(), self.order.get_state()],
+            "modalities": self.modalities.get_state(),
         }
         if self.device != "cpu":
             state["random"].append(torch.cuda.get_rng_state(self.device))
@@ -228,6 +234,7 @@ class _Run:
         self.history, self.best_weights = state["history"], state["best"]
         torch.set_rng_state(state["random"][0])
         self.order.set_state(state["random"][1])
+        self.modalities.set_state(state["modalities"])
         if self.device != "cpu":
             torch.cuda.set_rng_state(state["random"][2], self.device)
 

@@ -120,7 +120,7 @@ def test_an_unknown_system_is_named_with_the_known_ones(make_config):
 @pytest.mark.parametrize("name", FROZEN)
 def test_a_system_is_its_class_with_its_changes(make_config, name):
     """The same seed and the same arguments, written out, give the same weights and the same kind of model."""
-    model, changes, _ = system(name)
+    model, changes, *_ = system(name)
     config = make_config(name)
     torch.manual_seed(3)
     built = build(config)
@@ -131,8 +131,19 @@ def test_a_system_is_its_class_with_its_changes(make_config, name):
     assert all(torch.equal(value, written.state_dict()[key]) for key, value in built.state_dict().items())
 
 
+def test_modality_dropout_is_a_way_of_training_and_no_other_model():
+    assert not system("gexsent").drops_modality
+    assert system("gexsent+dropout") == system("gexsent")._replace(drops_modality=True)
+
+
+@pytest.mark.parametrize("name", ["text_only+dropout", "vision_only+dropout"])
+def test_modality_dropout_needs_two_modalities(name):
+    with pytest.raises(DataError, match=r"uses one modality alone, and modality dropout needs two"):
+        system(name)
+
+
 def test_no_two_systems_are_the_same():
-    pairs = [(model, tuple(changes.items())) for model, changes, _ in SYSTEMS.values()]
+    pairs = [(model, tuple(changes.items())) for model, changes, *_ in SYSTEMS.values()]
     assert len(set(pairs)) == len(pairs)
 
 

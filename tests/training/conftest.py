@@ -35,6 +35,8 @@ def make_params():
             "warmup": 0.1,
             "clip": 1.0,
             "token_dropout": 0.2,
+            "dropout_systems": (),
+            "modality_dropout": 0.5,
             "balance": 1.0,
             "average": 0.0,
         }

@@ -177,6 +177,32 @@ def test_tokens_are_hidden_in_training_alone(make_job, make_params, share):
     assert shown[False] == int(lengths[run.job.valid_rows].sum())
 
 
+@pytest.mark.parametrize(("system", "share"), [("late_fusion", 0.5), ("late_fusion+dropout", 0.5)])
+def test_modalities_are_hidden_in_the_training_of_the_variant_alone(make_job, make_params, system, share):
+    run = _Run(make_job(system), make_params(token_dropout=0.0, modality_dropout=share), "cpu")
+    with_both = {True: 0, False: 0}
+
+    def count(model, inputs):
+        with_both[model.training] += int((inputs[0].text_mask.any(1) & inputs[0].vision_mask.any(1)).sum())
+
+    for model in (run.model, run.averaged):
+        model.register_forward_pre_hook(count)
+    run.one_epoch()
+    lengths = [tokens.lengths > 0 for tokens in (run.samples.text, run.samples.vision)]
+    there = lengths[0] & lengths[1]
+    whole = int(there[run.job.train_rows].sum())
+    assert with_both[False] == int(there[run.job.valid_rows].sum())
+    assert with_both[True] < 0.8 * whole if "+" in system else with_both[True] == whole
+
+
+def test_without_its_share_the_variant_is_the_system_itself_to_the_last_bit(tmp_path, make_job, make_params, bytes_of):
+    params = make_params(modality_dropout=0.0)
+    for name in ("gexsent", "gexsent+dropout"):
+        loop.fit(make_job(name), params, tmp_path / name)
+    weights = [bytes_of(tmp_path / name)["model.safetensors"] for name in ("gexsent", "gexsent+dropout")]
+    assert weights[0] == weights[1]
+
+
 def test_balance_reaches_the_criterion(make_job, make_params):
     """Counted among the training rows: the log of each class's share, with one added to each count."""
     job = make_job()

@@ -183,6 +183,13 @@ def test_which_other_fits_are_asked_for_is_not_in_the_key(make_job, make_params)
     """More seeds or systems leave those that are there as they are."""
     key = make_job().key(make_params())
     assert make_job().key(make_params(seeds=9, fold_seeds=4, systems=("gexsent", "released"))) == key
+    assert make_job().key(make_params(dropout_systems=("gexsent",))) == key
+
+
+def test_the_share_of_modality_dropout_is_in_the_key_of_the_fits_that_use_it(make_job, make_params):
+    shares = [make_params(modality_dropout=share) for share in (0.1, 0.2)]
+    plain, dropped = ({make_job(name).key(params) for params in shares} for name in ("gexsent", "gexsent+dropout"))
+    assert len(plain) == 1 and len(dropped) == 2 and not plain & dropped
 
 
 @pytest.fixture
