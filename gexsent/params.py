@@ -67,6 +67,7 @@ class TrainParams:
     systems: tuple[str, ...]
     seeds: int
     fold_seeds: int  # seeds where five folds take the place of an official split: each seed is five fits
+    tuned_seeds: int  # seeds of a fine-tuned system, at most: each fit takes many times as long
     epochs: int
     epoch_steps: int  # optimiser steps after which an epoch of a large data set ends, to be validated
     patience: int  # epochs without a better validation score before stopping

@@ -55,8 +55,12 @@ def predict(workspace: Workspace, test: pd.DataFrame) -> pd.DataFrame:
     device = pick_device()
     frames = []
     partitions = test["partition"].unique()
-    seeds = train.seed_range(settings, len(partitions))
-    plan = [(p, s, seed) for p in partitions for s in settings.systems for seed in seeds]
+    plan = [
+        (p, s, seed)
+        for p in partitions
+        for s in settings.systems
+        for seed in train.seed_range(settings, len(partitions), s)
+    ]
     for partition, system, seed in tqdm(plan, desc="predict"):
         ids = test.loc[test["partition"] == partition, "id"].tolist()
         samples = tuned if fine_tuned(system) else frozen

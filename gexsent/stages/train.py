@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from gexsent.encoders.record import EncoderRecord
-from gexsent.model.build import DROPOUT, settings_of
+from gexsent.model.build import DROPOUT, fine_tuned, settings_of
 from gexsent.params import TrainParams
 from gexsent.stages import fits, search
 from gexsent.stages.fits import Fit, Problem, load_samples, load_tuned
@@ -46,21 +46,22 @@ def jobs(workspace: Workspace) -> list[Fit]:
     """Every fit that params.yaml asks for, with the settings that its system chose."""
     problem = Problem.read(workspace)
     params, settings = workspace.params, search.chosen(workspace)
-    seeds = seed_range(params.train, problem.labels["partition"].nunique())
+    partitions = problem.labels["partition"].nunique()
     plan = []
     for partition, part in problem.labels.groupby("partition", sort=True):
         job = problem.jobs(part)
         for system in systems(params.train, problem.samples):
             own = settings.get((settings_of(system), partition), search.Settings(params.model, params.train))
-            for seed in seeds:
+            for seed in seed_range(params.train, partitions, system):
                 folder = workspace.fit(system, str(partition), seed)
                 plan.append(Fit(job(system, own.model, seed), own.train, folder))
     return plan
 
 
-def seed_range(params: TrainParams, partitions: int) -> range:
-    """The seeds of every system: fewer where each of them is a fit a fold."""
-    return range(params.seeds if partitions == 1 else params.fold_seeds)
+def seed_range(params: TrainParams, partitions: int, system: str) -> range:
+    """The seeds of a system: fewer where each of them is a fit a fold, or trains a text encoder along."""
+    seeds = params.seeds if partitions == 1 else params.fold_seeds
+    return range(min(seeds, params.tuned_seeds) if fine_tuned(system) else seeds)
 
 
 def systems(params: TrainParams, samples: Samples) -> list[str]:

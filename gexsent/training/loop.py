@@ -51,7 +51,7 @@ class Job:
         code = import_closure(Path(inspect.getfile(own.model)).relative_to(PACKAGE).as_posix())
         digest = hashlib.sha256(source_digest("training", "tasks.py", *code).encode())
         digest.update(json.dumps([own.model.__qualname__, dict(own.changes)], sort_keys=True).encode())
-        plan = ("systems", "dropout_systems", "seeds", "fold_seeds")
+        plan = ("systems", "dropout_systems", "seeds", "fold_seeds", "tuned_seeds")
         unused = plan if own.drops_modality else (*plan, "modality_dropout")
         settings = {k: v for k, v in asdict(params).items() if k not in unused}
         if self.text_layers is None:

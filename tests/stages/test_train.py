@@ -269,3 +269,9 @@ def test_stores_with_different_ids_are_not_paired(open_project):
     index.write_text(index.read_text().replace("v001$_$0", "v001$_$x"))
     with pytest.raises(DataError, match="different ids"):
         train.load_samples(workspace)
+
+
+def test_a_fine_tuned_system_may_have_fewer_seeds(open_project):
+    params = open_project(seeds=3, tuned_seeds=2).params.train
+    assert len(train.seed_range(params, 1, "gexsent_finetuned")) == 2
+    assert len(train.seed_range(params, 1, "gexsent")) == 3

@@ -25,6 +25,7 @@ def make_params():
             "systems": ("gexsent",),
             "seeds": 1,
             "fold_seeds": 1,
+            "tuned_seeds": 1,
             "epochs": 3,
             "epoch_steps": 100,
             "patience": 10,
