@@ -50,12 +50,12 @@ def test_leaves_a_loadable_fit_for_each_system_and_seed(open_project, files_unde
 
 def test_variants_with_modality_dropout_are_planned_last_and_where_samples_have_both(open_project):
     workspace = open_project(dropout_systems=["gexsent"], seeds=1)
-    assert [job.config.system for _, job in train.jobs(workspace)] == ["gexsent", "text_only", "gexsent+dropout"]
+    assert [job.config.system for job, *_ in train.jobs(workspace)] == ["gexsent", "text_only", "gexsent+dropout"]
     ids = pd.read_parquet(workspace.table)["id"].tolist()
     extract(
         workspace.features / "vision", ids, lambda part: [np.zeros((0, 5))] * len(part), width=5, fingerprint="none"
     )
-    assert [job.config.system for _, job in train.jobs(workspace)] == ["gexsent", "text_only"]
+    assert [job.config.system for job, *_ in train.jobs(workspace)] == ["gexsent", "text_only"]
 
 
 @pytest.mark.usefixtures("one_process")
