@@ -17,7 +17,7 @@ import yaml
 from gexsent.errors import DataError
 
 DATASETS = ("mosi", "mosei", "memotion")
-SECTIONS = ("data", "encode", "model", "train")
+SECTIONS = ("data", "encode", "model", "train", "audit")
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,15 @@ class TrainParams:
 
 
 @dataclass(frozen=True)
+class AuditParams:
+    """What is fitted again to see what faults of protocol are worth."""
+
+    system: str
+    seeds: int
+    mosei_seeds: int  # MOSEI has ten times MOSI's rows
+
+
+@dataclass(frozen=True)
 class Params:
     """Everything one edition needs."""
 
@@ -91,6 +100,7 @@ class Params:
     encode: EncodeParams
     model: ModelParams
     train: TrainParams
+    audit: AuditParams
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -160,7 +170,7 @@ def load(path: Path, edition: str | None = None) -> Params:
     if not isinstance(overrides, dict) or set(overrides) != set(SECTIONS):
         raise DataError(f"{path}: editions.{edition}: expected the sections {', '.join(SECTIONS)} ({{}} for no change)")
     sections = {}
-    for name, cls in zip(SECTIONS, (DataParams, EncodeParams, ModelParams, TrainParams), strict=True):
+    for name, cls in zip(SECTIONS, (DataParams, EncodeParams, ModelParams, TrainParams, AuditParams), strict=True):
         shared = _check_values(cls, raw[name], f"{path}: {name}")
         override = _check_values(cls, overrides[name], f"{path}: editions.{edition}.{name}")
         sections[name] = _section(cls, {**shared, **override}, f"{path}: {name}")

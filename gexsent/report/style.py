@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 SYSTEM_NAMES = {
     "gexsent": "GEXSent",
+    "gexsent_finetuned": "GEXSent, fine-tuned",
     "text_only": "Text only",
     "vision_only": "Vision only",
     "late_fusion": "Late fusion",
@@ -29,9 +30,20 @@ SYSTEM_NAMES = {
     "released_whole_text": "Released, whole text",
     "released_renormalised": "Released, renormalised",
 }
+VARIANT_NAMES = {"dropout": "modality dropout"}  # what follows the + of a system's name
+
+
+def system_name(system: str) -> str:
+    """As readers see it; a system that has no name yet is written out from its key."""
+    name, _, variant = system.partition("+")
+    shown = SYSTEM_NAMES.get(name, name.replace("_", " ").capitalize())
+    return f"{shown} + {VARIANT_NAMES.get(variant, variant)}" if variant else shown
+
+
 # Okabe and Ito's palette, which stays apart for colour-blind eyes; GEXSent always has the strongest colour.
 COLOURS = {
     "gexsent": "#D55E00",
+    "gexsent_finetuned": "#882255",
     "text_only": "#0072B2",
     "vision_only": "#009E73",
     "late_fusion": "#CC79A7",
