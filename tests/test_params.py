@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from gexsent.errors import DataError
-from gexsent.params import DataParams, EncodeParams, ModelParams, TrainParams, load
+from gexsent.params import AuditParams, DataParams, EncodeParams, ModelParams, TrainParams, load
 
 PROJECT = Path(__file__).parents[1] / "params.yaml"
 
@@ -105,7 +105,7 @@ def override(section, value):
         (put("encode", "vision_weights", 3), r"encode.vision_weights: expected str \| None, found 3"),
         (lambda raw: raw.update(model=None), "model: expected a mapping, found None"),
         (override("model", [1]), r"editions.lite.model: expected a mapping, found \[1\]"),
-        (lambda raw: raw.update(trian={}), "unknown key 'trian'; its keys are data"),
+        (lambda raw: raw.update(trian={}), "unknown key 'trian'; its keys are audit, data"),
         (lambda raw: raw.pop("encode"), "missing key 'encode'"),
         (lambda raw: raw["editions"].pop("lite"), "edition 'lite' is not under editions: full, quick, sample"),
         (lambda raw: raw["editions"]["lite"].pop("data"), "editions.lite: expected the sections data, encode"),
@@ -154,6 +154,12 @@ def test_the_top_must_be_a_mapping(tmp_path, content):
 
 def test_every_field_stands_in_the_file_once():
     raw = yaml.safe_load(PROJECT.read_text())
-    sections = {"data": DataParams, "encode": EncodeParams, "model": ModelParams, "train": TrainParams}
+    sections = {
+        "data": DataParams,
+        "encode": EncodeParams,
+        "model": ModelParams,
+        "train": TrainParams,
+        "audit": AuditParams,
+    }
     for name, cls in sections.items():
         assert list(raw[name]) == [field.name for field in dataclasses.fields(cls)]

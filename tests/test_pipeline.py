@@ -94,6 +94,7 @@ def test_a_stage_depends_on_every_module_that_its_notebook_reaches(stage):
 def test_a_stage_declares_the_parameters_that_it_reads(stage):
     code = notebook_source(stage) + (ROOT / "gexsent" / "stages" / f"{stage}.py").read_text()
     read = set(re.findall(r"params\.(data|encode|model|train|audit)\b", code))
+    read |= {"model"} if "train.jobs(" in code else set()  # which puts the sizes of the models into its jobs
     declared = {entry.removeprefix("editions.${item.edition}.").split(".")[0] for entry in STAGES[stage]["params"]}
     assert read <= declared | ({"data"} if stage != "prepare" else set()), f"{stage} reads {read}, declares {declared}"
     assert declared - {"datasets"} <= read, f"{stage} declares {declared}, reads {read}"
