@@ -8,7 +8,7 @@ import pandas as pd
 
 from gexsent.errors import DataError
 from gexsent.report.columns import LAYOUTS, Column
-from gexsent.report.comparisons import WHAT_VARIES, interval
+from gexsent.report.comparisons import interval
 from gexsent.report.plain import PlainTable
 from gexsent.report.scores import ALPHA, Scores
 from gexsent.report.style import DATASET_NAMES, EDITION_NOTES, system_name
@@ -41,6 +41,10 @@ TESTS = (
     "protocol as another. Where the test rows are the same, intervals come from 10,000 paired draws of whole groups of "
     "them. The leak compares runs on other random splits (Welch's interval over seeds). A random split against the "
     "official one has no interval: one official test part does not say how such parts vary."
+)
+WHAT_VARIES = (
+    "Paired intervals and p are about other test rows, for the models as trained; how much training varies is what ± says, "
+    "where n is more than 1."
 )
 SHARED = "Of the test clips dealt out at random, {share:.0f} % come from videos that are also trained on ({name})."
 FREE = (
@@ -106,7 +110,7 @@ def build(found: Sequence[Scores], audits: dict[str, Audit], edition: str) -> Pl
         heading=("Data set", "System, and what is changed", "n", *(column.heading for column in COLUMNS)),
         body=body,
         data=data,
-        notes=(DIRECTION, HOW, TESTS, f"{WHAT_VARIES}how much training varies is what ± says.", FREE, *shares),
+        notes=(DIRECTION, HOW, TESTS, WHAT_VARIES, FREE, *shares),
         left=2,
         bold=frozenset(bold),
     )
