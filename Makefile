@@ -19,8 +19,9 @@ test: .venv/ready ## style, unit tests, the lock gate, the sample run again from
 lab: .venv/ready ## open the notebooks in JupyterLab
 	jupyter lab --notebook-dir=.
 
-bench: .venv/ready ## how fast the experts are, as ratios to a plain loop
+bench: .venv/ready ## how fast the experts are against a plain loop, and every system against text only
 	python benchmarks/experts.py
+	python benchmarks/systems.py
 
 clean: ## remove what can be made again: the environment, scratch data, derived data
 	rm -rf .venv .scratch data/derived

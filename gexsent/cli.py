@@ -41,6 +41,11 @@ def parser() -> argparse.ArgumentParser:
     notebook.add_argument("--dataset", help="leave out for a notebook about all data sets")
     notebook.set_defaults(run=_notebook)
 
+    audit = commands.add_parser("audit", help="fit one system under faulty protocols, to see what the faults are worth")
+    audit.add_argument("--edition", required=True)
+    audit.add_argument("--dataset", required=True)
+    audit.set_defaults(run=_audit)
+
     reproduce = commands.add_parser("reproduce", help="dvc repro, then the result tables")
     reproduce.set_defaults(run=_reproduce)
 
@@ -101,6 +106,12 @@ def _notebook(options: argparse.Namespace) -> None:
 
     workspace = open_workspace(options.edition, options.dataset or "mosi")
     notebooks.execute(options.name, workspace, per_dataset=options.dataset is not None)
+
+
+def _audit(options: argparse.Namespace) -> None:
+    from gexsent.stages import audit
+
+    audit.run(open_workspace(options.edition, options.dataset))
 
 
 def _reproduce(options: argparse.Namespace) -> None:

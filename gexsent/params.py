@@ -104,6 +104,14 @@ class RobustnessParams:
 
 
 @dataclass(frozen=True)
+class AuditParams:
+    """What is fitted again to see what faults of protocol are worth."""
+
+    system: str
+    seeds: int
+
+
+@dataclass(frozen=True)
 class Params:
     """Everything that one edition needs, or one data set of it."""
 
@@ -115,6 +123,7 @@ class Params:
     search: SearchParams
     train: TrainParams
     robustness: RobustnessParams
+    audit: AuditParams
 
 
 SECTIONS = {
@@ -124,8 +133,9 @@ SECTIONS = {
     "search": SearchParams,
     "train": TrainParams,
     "robustness": RobustnessParams,
+    "audit": AuditParams,
 }
-BY_DATASET = ("model", "search", "train")  # what one data set of an edition may change
+BY_DATASET = ("model", "search", "train", "audit")  # what one data set of an edition may change
 
 
 def _fits(value: Any, hint: Any) -> bool:

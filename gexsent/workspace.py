@@ -111,6 +111,16 @@ class Workspace:
         """One row a system and seed: what mean and deviation are made of."""
         return self.results / "metrics" / f"{self.dataset}_seeds.csv"
 
+    @property
+    def costs(self) -> Path:
+        """One row a system: weights and multiply-adds."""
+        return self.results / "metrics" / f"{self.dataset}_cost.csv"
+
+    @property
+    def audit(self) -> Path:
+        """Effects of faults of protocol; the seeds behind them lie beside it, in <dataset>_seeds.csv."""
+        return self.results / "audit" / f"{self.dataset}.csv"
+
     def figures(self, stage: str) -> Path:
         return self.results / "figures" / self.dataset / stage
 

@@ -138,7 +138,7 @@ def override(section, value):
         (own({"train": {"batch": 1}}), "train.batch: expected 2 or more, found 1"),
         (lambda raw: raw.update(model=None), "model: expected a mapping, found None"),
         (override("model", [1]), r"editions.lite.model: expected a mapping, found \[1\]"),
-        (lambda raw: raw.update(trian={}), "unknown key 'trian'; its keys are data"),
+        (lambda raw: raw.update(trian={}), "unknown key 'trian'; its keys are audit, data"),
         (lambda raw: raw.pop("encode"), "missing key 'encode'"),
         (lambda raw: raw["editions"].pop("lite"), "edition 'lite' is not under editions: full, quick, sample"),
         (lambda raw: raw["editions"]["lite"].pop("data"), "editions.lite: expected the sections data, encode"),

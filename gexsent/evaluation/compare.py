@@ -10,7 +10,7 @@ of each group in a matrix, ten thousand draws are one product: counts (draws, gr
 """
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ import pandas as pd
 
 from gexsent.evaluation.measures import MEASURES, Measure
 from gexsent.evaluation.metrics import MetricWarning
+from gexsent.systems import REFERENCES, members
 
 REFERENCE = "gexsent"
 DRAWS = 10_000
@@ -127,8 +128,18 @@ def intervals(boots: Mapping[str, Bootstrap]) -> pd.DataFrame:
     return _rounded(pd.DataFrame(rows, columns=OWN_COLUMNS))
 
 
-def pairs(boots: Mapping[str, Bootstrap], reference: str = REFERENCE) -> pd.DataFrame:
-    """PAIR_COLUMNS: each system minus the reference, a row a metric and system.
+def families(boots: Mapping[str, Bootstrap]) -> pd.DataFrame:
+    """PAIR_COLUMNS: the `pairs` of every family of `gexsent.systems`, each with a correction of its own."""
+    names = list(dict.fromkeys(system for boot in boots.values() for system in boot.draws))
+    parts = [pairs(boots, reference, members(family, names)) for family, reference in REFERENCES.items()]
+    filled = [part for part in parts if len(part)]
+    return pd.concat(filled, ignore_index=True) if filled else parts[0]
+
+
+def pairs(
+    boots: Mapping[str, Bootstrap], reference: str = REFERENCE, systems: Collection[str] | None = None
+) -> pd.DataFrame:
+    """PAIR_COLUMNS: each of `systems` (default: all) minus the reference, a row a metric and system.
 
     p is two-sided and has Holm's correction over all rows (`p_holm`), those without a p apart. `seeds` is the system's.
     """
@@ -137,6 +148,8 @@ def pairs(boots: Mapping[str, Bootstrap], reference: str = REFERENCE) -> pd.Data
         if reference not in boot.draws:
             continue
         for system in boot.draws.columns.drop(reference):
+            if systems is not None and system not in systems:
+                continue
             difference = boot.point[system] - boot.point[reference]
             # Equal systems differ by rounding errors of the product; a test must not see those.
             drawn = (boot.draws[system] - boot.draws[reference]).round(12)

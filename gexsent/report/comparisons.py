@@ -8,8 +8,8 @@ import pandas as pd
 from gexsent.evaluation.compare import DRAWS
 from gexsent.report.columns import LAYOUTS, Column
 from gexsent.report.scores import ALPHA, Scores
-from gexsent.report.style import DATASET_NAMES, EDITION_NOTES
-from gexsent.report.tables import DIRECTION, NOTHING, system_name
+from gexsent.report.style import DATASET_NAMES, EDITION_NOTES, system_name
+from gexsent.report.tables import DIRECTION, NOTHING
 
 GROUPS = {"mosi": "videos", "mosei": "videos", "memotion": "groups of duplicate memes"}
 FEW = 50  # groups, below which percentile intervals are known to cover too little
@@ -60,7 +60,8 @@ def build(scores: Scores, edition: str) -> ComparisonTable | None:
     notes = [
         f"{DIRECTION} Difference: the system's score minus that of {reference}. In brackets 95 % percentile intervals "
         f"from {DRAWS:,} draws of whole groups with replacement, the same draws for all systems and metrics. p is "
-        f"two-sided; p (Holm) is corrected for the {int(pairs['p'].notna().sum())} comparisons of this table. Better, "
+        f"two-sided; p (Holm) is corrected for the {int(pairs['p'].notna().sum())} comparisons of this table "
+        f"(ablations and audit are families apart). Better, "
         f"worse: p (Holm) < {ALPHA}.",
         WHAT_VARIES + (ONE_SEED if seeds == "1" else SEVERAL_SEEDS),
     ]
@@ -103,4 +104,5 @@ def _verdict(column: Column, difference: float, p: float) -> str:
 
 
 def interval(value: float, low: float, high: float, form: str) -> str:
+    """`+0.0163 [-0.0010, +0.0327]`; a dash for what is undefined."""
     return NOTHING if math.isnan(value) else f"{value:{form}} [{low:{form}}, {high:{form}}]"

@@ -15,7 +15,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gexsent.report.style import COLOURS, SYSTEM_NAMES, annotate
+from gexsent.report.style import COLOURS, SYSTEM_NAMES, annotate, system_name
 
 FIT = ["system", "partition", "seed"]
 GROUP_COLOURS = {"text": COLOURS["text_only"], "vision": COLOURS["vision_only"], "shared": "#E69F00"}
@@ -199,10 +199,6 @@ def weights(shares: Mapping[str, np.ndarray], gates: Mapping[str, np.ndarray], e
     right.yaxis.set_major_formatter("{x:.0%}")
     right.legend()
     return annotate(figure, edition)
-
-
-def system_name(system: str) -> str:
-    return SYSTEM_NAMES.get(system, system)
 
 
 def _systems(history: pd.DataFrame) -> list[str]:

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from gexsent.evaluation.metrics import confusion
 from gexsent.report.columns import Column
-from gexsent.report.style import COLOURS, SYSTEM_NAMES, annotate
+from gexsent.report.style import COLOURS, SYSTEM_NAMES, annotate, system_name
 from gexsent.tasks import CATEGORIES, LEVELS, SENTIMENTS
 
 SENTIMENT_NAMES = {-1: "negative", 0: "neutral", 1: "positive"}
@@ -40,10 +40,6 @@ def systems(rows: pd.DataFrame) -> list[str]:
     """Those that were predicted, in the order of all figures and tables; names that are not known come last."""
     order = list(SYSTEM_NAMES)
     return sorted(dict.fromkeys(rows["system"]), key=lambda name: order.index(name) if name in order else len(order))
-
-
-def system_name(system: str) -> str:
-    return SYSTEM_NAMES.get(system, system)
 
 
 def colour(system: str) -> str:

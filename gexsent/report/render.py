@@ -6,6 +6,7 @@ from pathlib import Path
 from gexsent.digest import write_atomically
 from gexsent.report.columns import Column
 from gexsent.report.comparisons import ComparisonTable
+from gexsent.report.plain import PlainTable
 from gexsent.report.quoted import DETAILS, Quoted
 from gexsent.report.tables import NOTHING, QUOTED_HEADING, Table
 
@@ -28,14 +29,14 @@ LATEX = str.maketrans(
 )
 
 
-def write(table: Table | ComparisonTable, folder: Path) -> None:
+def write(table: Table | ComparisonTable | PlainTable, folder: Path) -> None:
     """Leave <name>.csv, <name>.md and <name>.tex in `folder`. Numbers in the CSV have all their digits."""
     csv = table.frame().to_csv(index=False, lineterminator="\n")
     for suffix, content in (("csv", csv), ("md", markdown(table)), ("tex", latex(table))):
         write_atomically(folder / f"{table.name}.{suffix}", content.encode())
 
 
-def markdown(table: Table | ComparisonTable) -> str:
+def markdown(table: Table | ComparisonTable | PlainTable) -> str:
     """Caption, measured rows, notes; then, under their own heading, quoted rows and their numbered sources."""
     rows = [[*table.heading], *_body(table, str, "**{}**".format)]
     lines = [f"**{table.caption}**", "", *grid(rows, left=table.left), "", " ".join(table.notes)]
@@ -46,7 +47,7 @@ def markdown(table: Table | ComparisonTable) -> str:
 
 
 def _body(
-    table: Table | ComparisonTable, plain: Callable[[str], str], strong: Callable[[str], str]
+    table: Table | ComparisonTable | PlainTable, plain: Callable[[str], str], strong: Callable[[str], str]
 ) -> Iterator[list[str]]:
     """Measured rows: each cell through `plain`, a bold one through `strong` after it."""
     for place, row in enumerate(table.rows()):
@@ -85,7 +86,7 @@ def _reported(table: Table) -> list[Column]:
     return [column for column in table.columns if column.metric in rows and (rows[column.metric] != "").any()]
 
 
-def latex(table: Table | ComparisonTable) -> str:
+def latex(table: Table | ComparisonTable | PlainTable) -> str:
     """A `table*` as wide as the text: measured rows, a rule, quoted rows. Needs the packages booktabs and graphicx."""
     heading = [f"${text}$" if text in ("n", "p") else escape(text) for text in table.heading]
     body = [" & ".join(row) + r" \\" for row in _body(table, escape, r"\textbf{{{}}}".format)]

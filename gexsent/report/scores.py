@@ -1,7 +1,8 @@
 """The scores of one data set, as the evaluate stage left them."""
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,18 +12,33 @@ from gexsent.evaluation.compare import OWN_COLUMNS, PAIR_COLUMNS
 from gexsent.report.columns import Column
 
 ALPHA = 0.05  # of p after Holm's correction
+COST_COLUMNS = ["system", "parameters", "multiply_adds", "text_tokens", "vision_tokens"]
 
 
 @dataclass(frozen=True)
 class Scores:
     """`summary` is {system: {metric: {mean, sd, n}}}; `seeds` has one row a system and seed, the metrics as columns;
-    `pairs` and `intervals` are what gexsent.evaluation.compare found, empty where nothing was compared."""
+    `pairs` and `intervals` are what gexsent.evaluation.compare found, empty where nothing was compared; `costs`
+    has a row a system, empty where nothing was counted."""
 
     dataset: str
     summary: dict[str, dict[str, dict[str, float | int | None]]]
     seeds: pd.DataFrame
     pairs: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=PAIR_COLUMNS))
     intervals: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=OWN_COLUMNS))
+    costs: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=COST_COLUMNS))
+
+    def only(self, systems: Collection[str]) -> "Scores":
+        """Nothing but these systems, and of the comparisons those between two of them."""
+        pairs = self.pairs[self.pairs["system"].isin(systems) & self.pairs["reference"].isin(systems)]
+        return replace(
+            self,
+            summary={system: metrics for system, metrics in self.summary.items() if system in systems},
+            seeds=self.seeds[self.seeds["system"].isin(systems)],
+            pairs=pairs.reset_index(drop=True),
+            intervals=self.intervals[self.intervals["system"].isin(systems)].reset_index(drop=True),
+            costs=self.costs[self.costs["system"].isin(systems)].reset_index(drop=True),
+        )
 
     def cell(self, system: str, metric: str) -> dict[str, float | int | None]:
         """mean, sd and n; mean and sd are None where the metric is undefined or was not computed."""
@@ -49,13 +65,14 @@ class Scores:
 
 
 def read(results: Path, dataset: str) -> Scores | None:
-    """Read metrics/<dataset>.json and <dataset>_seeds.csv, comparisons/<dataset>.csv and <dataset>_intervals.csv under
-    `results`; None where the data set was left out or not run.
+    """Read metrics/<dataset>.json, <dataset>_seeds.csv and <dataset>_cost.csv, comparisons/<dataset>.csv and
+    <dataset>_intervals.csv under `results`; None where the data set was left out or not run.
 
     Raises:
         DataError: a file cannot be read, or they do not belong together.
     """
     path, seeds_path = results / "metrics" / f"{dataset}.json", results / "metrics" / f"{dataset}_seeds.csv"
+    costs_path = results / "metrics" / f"{dataset}_cost.csv"
     pairs_path, own_path = (results / "comparisons" / f"{dataset}{end}.csv" for end in ("", "_intervals"))
     if not path.exists():
         return None
@@ -65,15 +82,19 @@ def read(results: Path, dataset: str) -> Scores | None:
         raise DataError(f"{path}: cannot be read as JSON: {error}; run 04_evaluate again") from error
     if not summary:  # the evaluate stage leaves {} for a data set that the user lacks
         return None
-    seeds, pairs, intervals = map(_csv, (seeds_path, pairs_path, own_path))
+    seeds, pairs, intervals, costs = map(_csv, (seeds_path, pairs_path, own_path, costs_path))
     if list(summary) != seeds["system"].unique().tolist():
         raise DataError(f"{path} and {seeds_path.name} name different systems; run 04_evaluate again")
-    for found, wanted, where in ((pairs, PAIR_COLUMNS, pairs_path), (intervals, OWN_COLUMNS, own_path)):
+    for found, wanted, where in (
+        (pairs, PAIR_COLUMNS, pairs_path),
+        (intervals, OWN_COLUMNS, own_path),
+        (costs, COST_COLUMNS, costs_path),
+    ):
         if list(found) != wanted:
             raise DataError(f"{where}: its columns are not {', '.join(wanted)}; run 04_evaluate again")
         if not set(found["system"]) <= summary.keys():
             raise DataError(f"{path} and {where} name different systems; run 04_evaluate again")
-    return Scores(dataset, summary, seeds, pairs, intervals)
+    return Scores(dataset, summary, seeds, pairs, intervals, costs)
 
 
 def _csv(path: Path) -> pd.DataFrame:

@@ -30,10 +30,20 @@ SYSTEM_NAMES = {
     "released_whole_text": "Released, whole text",
     "released_renormalised": "Released, renormalised",
 }
-SYSTEM_NAMES |= {f"{system}+dropout": f"{name} + modality dropout" for system, name in SYSTEM_NAMES.items()}
+VARIANT_NAMES = {"dropout": "modality dropout"}  # what follows the + of a system's name
+
+
+def system_name(system: str) -> str:
+    """As readers see it; a system that has no name yet is written out from its key."""
+    name, _, variant = system.partition("+")
+    shown = SYSTEM_NAMES.get(name, name.replace("_", " ").capitalize())
+    return f"{shown} + {VARIANT_NAMES.get(variant, variant)}" if variant else shown
+
+
 # Okabe and Ito's palette, which stays apart for colour-blind eyes; GEXSent always has the strongest colour.
 COLOURS = {
     "gexsent": "#D55E00",
+    "gexsent_finetuned": "#882255",
     "text_only": "#0072B2",
     "vision_only": "#009E73",
     "late_fusion": "#CC79A7",

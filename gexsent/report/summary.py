@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from gexsent.report.columns import HEADLINES, Column
 from gexsent.report.render import grid
 from gexsent.report.scores import Scores
-from gexsent.report.style import COLOURS, DATASET_NAMES, EDITION_NOTES, annotate
-from gexsent.report.tables import BOLD, DIRECTION, NOTHING, format_cell, system_name
+from gexsent.report.style import COLOURS, DATASET_NAMES, EDITION_NOTES, annotate, system_name
+from gexsent.report.tables import BOLD, DIRECTION, NOTHING, format_cell
 
 LEFT_OUT = (
     "{} is left out: it has no scores. Either its data are not there (`gexsent data check` says where to get them), or "

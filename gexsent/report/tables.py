@@ -7,7 +7,7 @@ import pandas as pd
 from gexsent.report.columns import LAYOUTS, TABLES, Column
 from gexsent.report.quoted import Quoted
 from gexsent.report.scores import ALPHA, Scores
-from gexsent.report.style import DATASET_NAMES, EDITION_NOTES, SYSTEM_NAMES
+from gexsent.report.style import DATASET_NAMES, EDITION_NOTES, system_name
 
 NOTHING = "–"
 DIRECTION = "↑: higher is better; ↓: lower is better."
@@ -164,8 +164,3 @@ def format_cell(cell: dict[str, float | int | None], decimals: int) -> str:
     if cell["n"] == 1:
         return mean
     return f"{mean} ± {NOTHING if cell['sd'] is None else format(cell['sd'], f'.{decimals}f')}"
-
-
-def system_name(system: str) -> str:
-    """As readers see it; a system that has no name yet is written out from its key."""
-    return SYSTEM_NAMES.get(system, system.replace("_", " ").capitalize())

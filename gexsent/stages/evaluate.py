@@ -1,11 +1,12 @@
 """Fifth stage: the first to read test labels."""
 
 import pandas as pd
+from torch import Tensor
 from tqdm import tqdm
 
 from gexsent import tasks
 from gexsent.evaluation import compare, score
-from gexsent.model import fine_tuned
+from gexsent.model import cost, fine_tuned, load_model
 from gexsent.stages import train
 from gexsent.stages.prepare import read_table
 from gexsent.training import loop
@@ -16,8 +17,8 @@ from gexsent.workspace import Workspace
 def run(workspace: Workspace) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Predict the test rows of every fit and score them.
 
-    Leaves predictions/<dataset>.parquet, metrics/<dataset>.json, metrics/<dataset>_seeds.csv, and what
-    `write_comparisons` does.
+    Leaves predictions/<dataset>.parquet, metrics/<dataset>.json, metrics/<dataset>_seeds.csv, metrics/<dataset>_cost.csv,
+    and what `write_comparisons` does.
 
     Returns:
         Predictions, one row a system, seed and sample; and scores, one row a system and seed.
@@ -30,12 +31,14 @@ def run(workspace: Workspace) -> tuple[pd.DataFrame, pd.DataFrame]:
     workspace.metrics.parent.mkdir(parents=True, exist_ok=True)
     scores.to_csv(workspace.seeds, index=False)
     score.write_metrics(workspace.metrics, score.summarise(scores))
+    costs(workspace, test["partition"].iloc[0]).to_csv(workspace.costs, index=False)
     write_comparisons(workspace, predictions, test)
     return predictions, scores
 
 
 def write_comparisons(workspace: Workspace, predictions: pd.DataFrame, test: pd.DataFrame) -> None:
-    """Leave comparisons/<dataset>.csv, every system against GEXSent, and <dataset>_intervals.csv, each by itself."""
+    """Leave comparisons/<dataset>.csv, every system against the reference of its family, and <dataset>_intervals.csv,
+    each by itself."""
     groups = read_table(workspace.table)[["id", "group"]]
     labels = test.merge(groups, on="id", how="left", validate="many_to_one")
     boots = compare.bootstrap(predictions, labels, workspace.dataset)
@@ -43,8 +46,27 @@ def write_comparisons(workspace: Workspace, predictions: pd.DataFrame, test: pd.
     compare.say_undefined(own, workspace.dataset)
     folder = workspace.results / "comparisons"
     folder.mkdir(parents=True, exist_ok=True)
-    compare.pairs(boots).to_csv(folder / f"{workspace.dataset}.csv", index=False)
+    compare.families(boots).to_csv(folder / f"{workspace.dataset}.csv", index=False)
     own.to_csv(folder / f"{workspace.dataset}_intervals.csv", index=False)
+
+
+def costs(workspace: Workspace, partition: str) -> pd.DataFrame:
+    """One row a system, of its first fit in this partition: system, parameters, multiply_adds (of one typical sample),
+    text_tokens, vision_tokens (what is typical: the median over the samples that have the modality, 0 if none has)."""
+    samples = train.load_samples(workspace)
+    typical = {m: _median_length(getattr(samples, m).lengths) for m in ("text", "vision")}
+    batch = cost.typical_batch(*((tokens, getattr(samples, m).values.shape[1]) for m, tokens in typical.items()))
+    rows = []
+    for system in workspace.params.train.systems:
+        model, _ = load_model(workspace.fit(system, partition, 0))
+        counts = {"parameters": cost.parameters(model), "multiply_adds": cost.multiply_adds(model, batch)}
+        rows.append({"system": system, **counts, **{f"{m}_tokens": tokens for m, tokens in typical.items()}})
+    return pd.DataFrame(rows)
+
+
+def _median_length(lengths: Tensor) -> int:
+    there = lengths[lengths > 0]
+    return int(there.median()) if len(there) else 0
 
 
 def predict(workspace: Workspace, test: pd.DataFrame) -> pd.DataFrame:

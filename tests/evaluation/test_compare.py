@@ -337,3 +337,31 @@ def test_rows_that_cannot_be_used(clips):
         compare.bootstrap(predictions.iloc[1:], labels, "mosi")
     with pytest.raises(pd.errors.MergeError):
         compare.bootstrap(pd.concat([predictions, predictions.iloc[:1]]), labels, "mosi")
+
+
+def test_families_are_corrected_apart():
+    labels = make_clips()
+    noise = {"gexsent": 0.5, "text_only": 0.8, "released": 2.0, "no_gam": 0.6, "flat_moe": 0.9}
+    noise |= {"released_masked": 1.5, "gexsent+dropout": 0.7}
+    predictions = predict(labels, noise)
+    boots = compare.bootstrap(predictions, labels, "mosi", draws=300)
+    found = compare.families(boots)
+    families = (
+        ("gexsent", ["text_only", "released"]),
+        ("gexsent", ["no_gam", "flat_moe"]),
+        ("released", ["released_masked"]),
+    )
+    parts = []
+    for reference, others in families:  # each as if nothing else had been trained
+        alone = compare.bootstrap(
+            predictions[predictions["system"].isin([reference, *others])], labels, "mosi", draws=300
+        )
+        parts.append(compare.pairs(alone, reference))
+    pd.testing.assert_frame_equal(found, pd.concat(parts, ignore_index=True))
+    assert "gexsent+dropout" not in set(found["system"])  # compared where its question is asked
+    main = compare.bootstrap(
+        predictions[predictions["system"].isin(["gexsent", "text_only"])], labels, "mosi", draws=300
+    )
+    pd.testing.assert_frame_equal(compare.families(main), compare.pairs(main))
+    lonely = compare.bootstrap(predictions[predictions["system"] == "gexsent"], labels, "mosi", draws=300)
+    assert list(compare.families(lonely)) == compare.PAIR_COLUMNS and compare.families(lonely).empty

@@ -64,7 +64,7 @@ def test_stopping_gives_ranges_and_deviation(history):
 def test_systems_stand_in_the_order_of_the_tables(history):
     assert curves.stopping(history).index.tolist() == ["GEXSent", "Text only", "Released code"]
     unknown = pd.concat([fit("my_model", [1.0]), history])
-    assert curves.stopping(unknown).index.tolist() == ["GEXSent", "Text only", "Released code", "my_model"]
+    assert curves.stopping(unknown).index.tolist() == ["GEXSent", "Text only", "Released code", "My model"]
 
 
 def test_mean_is_taken_as_far_as_every_fit_ran(history):

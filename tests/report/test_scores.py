@@ -14,6 +14,7 @@ SUMMARY = {"gexsent": {"mae": {"mean": 0.5, "sd": 0.1, "n": 2}}, "text_only": {"
 
 PAIR = ["mae", "text_only", "gexsent", 0.2, 0.1, 0.3, 0.01, 0.02, 31, 2]
 OWN = [["mae", "gexsent", 0.5, 0.4, 0.6, 31, 2, 0], ["mae", "text_only", 0.7, 0.6, 0.8, 31, 2, 0]]
+COST = ["gexsent", 1000, 123456, 13, 0]
 
 
 def leave(results, summary=SUMMARY, rows=(1200, 1200), pair=PAIR):
@@ -22,6 +23,7 @@ def leave(results, summary=SUMMARY, rows=(1200, 1200), pair=PAIR):
         made.mkdir(exist_ok=True)
     pd.DataFrame([pair], columns=PAIR_COLUMNS).to_csv(comparisons / "mosi.csv", index=False)
     pd.DataFrame(OWN, columns=OWN_COLUMNS).to_csv(comparisons / "mosi_intervals.csv", index=False)
+    pd.DataFrame([[*COST]], columns=scores.COST_COLUMNS).to_csv(folder / "mosi_cost.csv", index=False)
     (folder / "mosi.json").write_text(json.dumps(summary))
     records = [
         {"system": system, "seed": seed, "partitions": 1, "rows": count, "mae": 0.5}
@@ -41,6 +43,20 @@ def test_reads_means_and_seeds(tmp_path):
     assert [found.count(name) for name in ("seeds", "partitions", "rows")] == ["2", "1", "1,200"]
     assert found.pairs.to_numpy().tolist() == [PAIR]
     assert found.intervals.to_numpy().tolist() == OWN
+    assert found.costs.to_numpy().tolist() == [COST]
+
+
+def test_only_some_systems_and_the_comparisons_between_them(tmp_path):
+    leave(tmp_path)
+    whole = scores.read(tmp_path, "mosi")
+    part = whole.only(["text_only"])
+    assert list(part.summary) == ["text_only"]
+    assert set(part.seeds["system"]) == set(part.intervals["system"]) == {"text_only"}
+    assert part.pairs.empty  # its reference is gone
+    assert part.costs.empty
+    assert part.count("rows") == "1,200"
+    both = whole.only(["text_only", "gexsent"])
+    pd.testing.assert_frame_equal(both.pairs, whole.pairs)
 
 
 def test_counts_that_differ_between_systems_are_a_range(tmp_path):
@@ -69,6 +85,7 @@ def test_a_data_set_that_is_left_out_has_no_scores(tmp_path):
             lambda r: (r / "comparisons/mosi.csv").write_text("metric,system\n"),
             r"mosi\.csv: its columns are not metric",
         ),
+        (lambda r: (r / "metrics/mosi_cost.csv").unlink(), r"mosi_cost\.csv: cannot be read"),
         (lambda r: leave(r, pair=["mae", "late_fusion", *PAIR[2:]]), r"comparisons/mosi\.csv name different systems"),
     ],
 )

@@ -8,7 +8,8 @@ from gexsent.evaluation.compare import PAIR_COLUMNS
 from gexsent.evaluation.score import summarise
 from gexsent.report.quoted import Quoted
 from gexsent.report.scores import Scores
-from gexsent.report.tables import build, format_cell, system_name
+from gexsent.report.style import system_name
+from gexsent.report.tables import build, format_cell
 
 SOURCE = ("paper A (the source's own table)",)
 QUOTED = Quoted(

@@ -9,6 +9,7 @@ import torch
 
 from gexsent.errors import DataError
 from gexsent.evaluation.compare import OWN_COLUMNS, PAIR_COLUMNS
+from gexsent.report.scores import COST_COLUMNS
 from gexsent.stages import evaluate, train
 from gexsent.training import loop
 
@@ -143,3 +144,22 @@ def test_a_fit_that_is_lacking_is_named(open_project):
     train.run(workspace)
     with pytest.raises(DataError, match=r"gexsent.*seed1"):
         evaluate.run(open_project(seeds=2))
+
+
+def test_costs_are_those_of_a_sample_of_median_length(open_project):
+    workspace = open_project(seeds=1)
+    train.run(workspace)
+    evaluate.run(workspace)
+    found = pd.read_csv(workspace.costs)
+    assert list(found) == COST_COLUMNS
+    assert found["system"].tolist() == ["gexsent", "text_only"]
+    samples = train.load_samples(workspace)
+    for modality in ("text", "vision"):
+        lengths = getattr(samples, modality).lengths.numpy()
+        assert set(found[f"{modality}_tokens"]) == {np.sort(lengths[lengths > 0])[(np.sum(lengths > 0) - 1) // 2]}
+    for row in found.itertuples():
+        model, _ = loop.load_model(workspace.fit(row.system, "official", 0))
+        assert row.parameters == sum(weight.numel() for weight in model.parameters())
+    # Text only by hand: projection, pooling query, pooled sum for each token; a hidden layer and four outputs.
+    tokens, width, features = found["text_tokens"][0], 8, samples.text.values.shape[1]
+    assert found["multiply_adds"][1] == tokens * (features * width + 2 * width) + width * width + width * 4

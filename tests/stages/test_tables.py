@@ -7,7 +7,8 @@ import pytest
 
 from gexsent.evaluation.compare import OWN_COLUMNS, PAIR_COLUMNS
 from gexsent.evaluation.score import summarise, write_metrics
-from gexsent.stages import tables
+from gexsent.report.scores import COST_COLUMNS
+from gexsent.stages import audit, tables
 
 PROJECT = Path(__file__).parents[2]
 
@@ -21,14 +22,18 @@ def root(tmp_path):
     return tmp_path
 
 
-def leave_scores(results: Path, dataset: str, metrics: dict[str, list[float]]) -> None:
-    seeds = pd.concat(pd.DataFrame({"system": s, "seed": [0, 1], **metrics}) for s in ("gexsent", "text_only"))
+def leave_scores(results: Path, dataset: str, metrics: dict[str, list[float]], more: tuple[str, ...] = ()) -> None:
+    """Scores of GEXSent, text only and `more` systems, which get the same numbers."""
+    systems = ("gexsent", "text_only", *more)
+    seeds = pd.concat(pd.DataFrame({"system": s, "seed": [0, 1], **metrics}) for s in systems)
     seeds = seeds.assign(partitions=1, rows=80)
     write_metrics(results / "metrics" / f"{dataset}.json", summarise(seeds))
     seeds.to_csv(results / "metrics" / f"{dataset}_seeds.csv", index=False)
     metric = next(iter(metrics))
     pair = [metric, "text_only", "gexsent", 0.0, -0.1, 0.1, 1.0, 1.0, 14, 2]
-    own = [[metric, system, 0.6, 0.5, 0.7, 14, 2, 0] for system in ("gexsent", "text_only")]
+    own = [[metric, system, 0.6, 0.5, 0.7, 14, 2, 0] for system in systems]
+    costs = pd.DataFrame([[system, 10, 100, 13, 0] for system in systems], columns=COST_COLUMNS)
+    costs.to_csv(results / "metrics" / f"{dataset}_cost.csv", index=False)
     (results / "comparisons").mkdir(exist_ok=True)
     pd.DataFrame([pair], columns=PAIR_COLUMNS).to_csv(results / "comparisons" / f"{dataset}.csv", index=False)
     pd.DataFrame(own, columns=OWN_COLUMNS).to_csv(results / "comparisons" / f"{dataset}_intervals.csv", index=False)
@@ -53,7 +58,8 @@ def test_writes_tables_summary_and_figure(root):
     report = tables.run(root, "sample")
     main = ["mosi", "mosei", "memotion", "memotion_categories"]
     compared = [f"{name}_comparisons" for name in ("mosi", "mosei", "memotion")]
-    expected = {f"{name}.{suffix}" for name in (*main, *compared) for suffix in ("csv", "md", "tex")}
+    assert list(report.others) == ["cost"]  # no ablation was trained, and nothing audited
+    expected = {f"{name}.{suffix}" for name in (*main, *compared, "cost") for suffix in ("csv", "md", "tex")}
     assert names(results / "tables") == expected | {"summary.md"}
     assert names(results / "figures" / "all") == {"at_a_glance.png", "at_a_glance.pdf"}
     assert list(report.tables) == main
@@ -71,7 +77,7 @@ def test_a_data_set_left_out_has_no_table_and_the_summary_says_so(root):
     leave_out(results, "mosei")
     report = tables.run(root, "lite")
     assert report.left_out == ["mosei", "memotion"]
-    written = {f"mosi{end}.{suffix}" for end in ("", "_comparisons") for suffix in ("csv", "md", "tex")}
+    written = {f"{name}.{end}" for name in ("mosi", "mosi_comparisons", "cost") for end in ("csv", "md", "tex")}
     assert names(results / "tables") == written | {"summary.md"}
     for name in ("CMU-MOSEI", "Memotion"):
         assert f"{name} is left out" in (results / "tables" / "summary.md").read_text(encoding="utf-8")
@@ -125,7 +131,7 @@ def test_two_runs_leave_the_same_bytes(root):
         return {p.name: p.read_bytes() for f in ("tables", "figures/all") for p in (results / f).iterdir()}
 
     first = bytes_of_run()
-    assert len(first) == 9
+    assert len(first) == 12
     assert bytes_of_run() == first
 
 
@@ -139,3 +145,30 @@ def test_only_the_data_sets_of_params_are_reported(root):
     assert list(report.tables) == ["mosei"]
     assert report.left_out == []
     assert json.loads((results / "metrics" / "mosi.json").read_text())  # scores are read, never touched
+
+
+def test_ablations_and_mended_faults_stand_in_tables_of_their_own(root):
+    results = root / "results" / "lite"
+    more = ("flat_moe", "released", "released_masked", "gexsent+dropout")
+    leave_scores(results, "mosi", {"mae": [0.5, 0.7], "macro_f1_3": [0.4, 0.5], "acc_3": [60.0, 70.0]}, more)
+    seeds = pd.DataFrame([["official", "text_only", s, 80, 0.0, 0.6, 0.4] for s in range(2)])
+    seeds.columns = [*audit.SEED_COLUMNS, "mae", "macro_f1_3"]
+    effect = ["unknown_as_neutral", "released", "macro_f1_3", 0.0, None, None, None, None, 2, 0]
+    (results / "audit").mkdir()
+    pd.DataFrame([effect], columns=audit.COLUMNS).to_csv(results / "audit" / "mosi.csv", index=False)
+    seeds.to_csv(results / "audit" / "mosi_seeds.csv", index=False)
+    report = tables.run(root, "lite")
+    assert list(report.others) == ["ablations", "audit", "cost"]
+    main = pd.read_csv(results / "tables" / "mosi.csv")["system"].tolist()
+    assert main == ["gexsent", "text_only", "released"]
+    assert pd.read_csv(results / "tables" / "mosi_comparisons.csv")["system"].unique().tolist() == main
+    for shown in ("Flat mixture", "padding masked", "dropout"):
+        assert shown not in report.at_a_glance
+        assert shown not in (results / "tables" / "mosi.md").read_text(encoding="utf-8")
+    assert pd.read_csv(results / "tables" / "ablations.csv")["system"].unique().tolist() == ["gexsent", "flat_moe"]
+    costs = pd.read_csv(results / "tables" / "cost.csv")["system"].tolist()
+    assert costs == ["gexsent", "text_only", *more]
+    leave_scores(results, "mosi", {"mae": [0.5, 0.7]})
+    (results / "audit" / "mosi.csv").unlink()
+    tables.run(root, "lite")
+    assert not list((results / "tables").glob("ablations.*")) and not list((results / "tables").glob("audit.*"))
