@@ -113,7 +113,7 @@ def test_scores_and_effects_agree_with_the_fits_and_with_04_evaluate(open_audite
     labels = pd.concat([pd.read_parquet(p) for p in (workspace.fit_labels, workspace.test_labels)]).set_index("id")
     for fit in audit.plan(workspace):
         rows = fit.job.samples.rows(fit.test_ids)
-        outputs = loop.predict(audit._folder(workspace, fit), fit.job.samples, rows, batch=8)
+        outputs = loop.predict(fit.folder, fit.job.samples, rows, batch=8)
         mae = np.abs(outputs["intensity"][:, 0].numpy() - labels.loc[fit.test_ids, "intensity"].to_numpy()).mean()
         row = seeds[(seeds["protocol"] == fit.protocol) & (seeds["seed"] == fit.seed)].iloc[0]
         assert (row["mae"], row["rows"]) == (pytest.approx(mae, rel=1e-4), len(fit.test_ids))
