@@ -304,3 +304,14 @@ def test_a_notebook_starts_without_compiling_a_grammar_that_it_does_not_need(pro
     )
     found = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert found.stdout.split() == ["nbformat"]
+
+
+def test_audit_opens_the_workspace_of_its_edition_and_data_set(project, monkeypatch):
+    from gexsent.stages import audit
+
+    seen = []
+    monkeypatch.setattr(audit, "run", lambda workspace: seen.append((workspace.edition, workspace.dataset)))
+    cli.main(["audit", "--edition", "lite", "--dataset", "mosei"])
+    assert seen == [("lite", "mosei")]
+    with pytest.raises(SystemExit):
+        cli.main(["audit", "--edition", "lite"])

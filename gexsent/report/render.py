@@ -21,6 +21,7 @@ LATEX = str.maketrans(
         "±": r"$\pm$",
         "−": r"$-$",
         "–": "--",
+        "…": r"\ldots{}",
         "<": "$<$",  # bare, the default font encoding prints another sign
         ">": "$>$",
         "↑": r"$\uparrow$",
