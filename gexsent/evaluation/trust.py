@@ -303,7 +303,7 @@ def fail(parts: Parts, values: np.ndarray, *, higher_is_worse: bool) -> pd.DataF
     modalities = {(True, True): "text and vision", (True, False): "text alone", (False, True): "vision alone"}
     families = {
         "text length": subgroups.thirds(rows["words"].to_numpy(int), "words"),
-        "group size": subgroups.thirds(rows["group_rows"].to_numpy(int), "rows"),
+        "group size": subgroups.thirds(rows["group_rows"].to_numpy(int), "in the group"),
         "modalities": [modalities.get(pair, "neither") for pair in zip(rows["text"], rows["vision"], strict=True)],
     }
     if "sentiment" in rows:

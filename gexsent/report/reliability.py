@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from gexsent.evaluation.trust import CHOSEN
 from gexsent.report.reliability_tables import METHOD_NAMES, SIGNAL_NAMES
 from gexsent.report.style import COLOURS, DATASET_NAMES, SYSTEM_NAMES, annotate
 
@@ -31,23 +32,24 @@ SIGNAL_LOOKS = {
     "words": ("#7F7F7F", (0, (1, 1))),
 }
 METHOD_LOOKS = {"sets": ("#009E73", "s"), "plain": ("#D55E00", "o"), "normalised": ("#0072B2", "^")}
-LOSSES = {"intensity": "MAE of what is answered", "sentiment": "error rate of what is answered"}
+FEWEST = 0.1  # coverage from which curves are drawn: of a few rows any risk may be seen
+LOSSES = {"intensity": "MAE of the answered", "sentiment": "error rate of the answered"}
 
 
 def draw(frames: dict[str, pd.DataFrame], edition: str) -> Iterator[tuple[str, Figure]]:
     """(name, figure) of every figure that the frames have something for."""
     if "bins" in frames:
         yield "calibration", calibration(frames["bins"], frames["calibration"], edition)
-    if "curves" in frames:
+    if "curves" in frames:  # kept for GEXSent alone, as the figures are about it
         yield "risk_coverage", risk_coverage(frames["curves"], edition)
         yield "signals", gains(frames["selective"], edition)
         yield "coverage", coverage(frames["conformal"], edition)
-    for dataset in _datasets(frames.get("subgroups")):
-        yield f"subgroups_{dataset}", subgroups(frames["subgroups"], dataset, edition)
+        for dataset in _datasets(frames["curves"]):
+            yield f"subgroups_{dataset}", subgroups(frames["subgroups"], dataset, edition)
 
 
-def _datasets(frame: pd.DataFrame | None) -> list[str]:
-    return [] if frame is None else list(dict.fromkeys(frame["dataset"]))
+def _datasets(frame: pd.DataFrame) -> list[str]:
+    return list(dict.fromkeys(frame["dataset"]))
 
 
 def calibration(bins: pd.DataFrame, scores: pd.DataFrame, edition: str) -> Figure:
@@ -79,25 +81,22 @@ def _only(frame: pd.DataFrame, **values: str) -> pd.DataFrame:
     return frame
 
 
-def _panels(frame: pd.DataFrame) -> list[tuple[str, str]]:
-    """(data set, task), intensity first."""
+def _grid(frame: pd.DataFrame, height: float, **shared: str | bool) -> tuple[Figure, dict[tuple[str, str], Axes]]:
+    """A figure, and axes for each (data set, task) that the frame has: a row a task, a column a data set."""
+    datasets = _datasets(frame)
     found = set(zip(frame["dataset"], frame["task"], strict=True))
-    return [
-        (dataset, task)
-        for task in ("intensity", "sentiment")
-        for dataset in _datasets(frame)
-        if (dataset, task) in found
-    ]
-
-
-def _grid(count: int, height: float) -> tuple[Figure, list[Axes], list[Axes]]:
-    """A figure, `count` axes in rows of three, and those left over, which are blank: room for a legend."""
-    across = min(3, count)
-    down = -(-count // across)
-    figure, axes = plt.subplots(down, across, figsize=(WIDEST, height * down + 0.9), squeeze=False)
-    for axis in axes.flat[count:]:
-        axis.axis("off")
-    return figure, list(axes.flat[:count]), list(axes.flat[count:])
+    tasks = [task for task in LOSSES if any((dataset, task) in found for dataset in datasets)]
+    size = (WIDEST, height * len(tasks) + 0.9)
+    figure, axes = plt.subplots(len(tasks), len(datasets), figsize=size, squeeze=False, **shared)
+    panels = {}
+    for row, task in zip(axes, tasks, strict=True):
+        for axis, dataset in zip(row, datasets, strict=True):
+            if (dataset, task) not in found:
+                axis.axis("off")
+                continue
+            axis.set_title(f"{DATASET_NAMES[dataset]}, {task}")
+            panels[dataset, task] = axis
+    return figure, panels
 
 
 def risk_coverage(curves: pd.DataFrame, edition: str) -> Figure:
@@ -105,10 +104,10 @@ def risk_coverage(curves: pd.DataFrame, edition: str) -> Figure:
 
     Lines are means over seeds, bands reach from the best to the worst seed.
     """
-    panels = _panels(curves)
-    figure, axes, _ = _grid(len(panels), 3.0)
+    curves = curves[curves["coverage"] >= FEWEST]
+    figure, panels = _grid(curves, 2.9)
     handles = {}
-    for axis, (dataset, task) in zip(axes, panels, strict=True):
+    for (dataset, task), axis in panels.items():
         part = _only(curves, dataset=dataset, task=task)
         for signal, own in part.groupby("signal", sort=False):
             by_seed = own.pivot(index="coverage", columns="seed", values="risk")
@@ -124,10 +123,8 @@ def risk_coverage(curves: pd.DataFrame, edition: str) -> Figure:
                 )
         whole = part[part["coverage"] == part["coverage"].max()]["risk"].mean()
         handles["Random order"] = axis.axhline(whole, color="black", linewidth=1, linestyle=(0, (6, 3)))
-        axis.set(title=f"{DATASET_NAMES[dataset]}, {task}", xlabel="share answered", ylabel=LOSSES[task])
-        # Of a few rows any risk may be seen: what happens there must not set the scale.
-        settled = part[(part["coverage"] >= 0.15) & (part["signal"] != "oracle")]["risk"]
-        axis.set(xlim=(0, 1), ylim=(0, 1.12 * max(settled.max(), whole)))
+        axis.set(xlabel="share answered", ylabel=LOSSES[task], xlim=(0, 1))
+        axis.set_ylim(0, 1.25 * max(whole, part[part["signal"] != "oracle"].groupby("signal")["risk"].mean().max()))
         axis.xaxis.set_major_formatter(PercentFormatter(1))
     figure.legend(handles.values(), handles.keys(), loc="outside upper left", ncols=4, fontsize=9)
     return annotate(figure, edition)
@@ -136,23 +133,22 @@ def risk_coverage(curves: pd.DataFrame, edition: str) -> Figure:
 def gains(selective: pd.DataFrame, edition: str) -> Figure:
     """A panel a data set and task: how much of an oracle's gain over random order each signal has, with its interval."""
     own = _only(selective, system=REFERENCE)
-    panels = _panels(own)
     names = [signal for signal in SIGNAL_NAMES if signal in set(own["signal"])]
-    figure, axes, _ = _grid(len(panels), 0.28 * len(names) + 1.1)
-    for place, (axis, (dataset, task)) in enumerate(zip(axes, panels, strict=True)):
+    figure, panels = _grid(own, 0.28 * len(names) + 1.0, sharex=True, sharey=True)
+    for (dataset, task), axis in panels.items():
         part = _only(own, dataset=dataset, task=task).set_index("signal")
         axis.axvline(0, color="black", linewidth=1)
         for height, signal in enumerate(names):
             if signal not in part.index or not np.isfinite(part.loc[signal, "gain"]):
                 axis.text(0.02, height, "–", va="center", transform=axis.get_yaxis_transform())
                 continue
-            row = part.loc[signal]
-            axis.plot([row["low"], row["high"]], [height, height], color=SIGNAL_LOOKS[signal][0], linewidth=2.2)
-            axis.plot(row["gain"], height, "o", color=SIGNAL_LOOKS[signal][0], ms=6.5, mec="white", mew=0.8)
-        axis.set(title=f"{DATASET_NAMES[dataset]}, {task}", xlabel="0: random order, 1: oracle")
-        axis.set_yticks(range(len(names)), [SIGNAL_NAMES[name] for name in names] if place % 3 == 0 else [])
-        axis.set_ylim(len(names) - 0.5, -0.5)
-        axis.set_xlim(min(-0.4, 1.1 * part["low"].min()), 1.05)
+            row, colour = part.loc[signal], SIGNAL_LOOKS[signal][0]
+            axis.plot([row["low"], row["high"]], [height, height], color=colour, linewidth=2.2)
+            axis.plot(row["gain"], height, "o", color=colour, ms=6.5, mec="white", mew=0.8)
+        axis.set(xlabel="0: random order, 1: oracle", ylim=(len(names) - 0.5, -0.5))
+        axis.set_xlim(min(-0.4, 1.1 * own["low"].min()), 1.05)
+        axis.set_yticks(range(len(names)), [SIGNAL_NAMES[name] for name in names])
+        axis.tick_params(labelbottom=True)
         axis.grid(axis="y", visible=False)
     return annotate(figure, edition)
 
@@ -160,10 +156,9 @@ def gains(selective: pd.DataFrame, edition: str) -> Figure:
 def coverage(conformal: pd.DataFrame, edition: str) -> Figure:
     """A panel a data set and task: measured coverage less the promised one, with intervals over groups."""
     own = _only(conformal, system=REFERENCE)
-    panels = _panels(own)
-    figure, axes, _ = _grid(len(panels), 2.6)
+    figure, panels = _grid(own, 2.6, sharey=True)
     handles = {}
-    for axis, (dataset, task) in zip(axes, panels, strict=True):
+    for (dataset, task), axis in panels.items():
         part = _only(own, dataset=dataset, task=task)
         axis.axhline(0, color="black", linewidth=1)
         methods = list(dict.fromkeys(part["method"]))
@@ -176,7 +171,7 @@ def coverage(conformal: pd.DataFrame, edition: str) -> Figure:
             )
             (handles[METHOD_NAMES[method]],) = axis.plot(x, gap, marker, color=colour, ms=6, mec="white", mew=0.7)
         axis.set_xticks(np.arange(len(rows)), [f"{level:.0%}" for level in rows["level"]], fontsize=8.5)
-        axis.set(title=f"{DATASET_NAMES[dataset]}, {task}", xlabel="promised coverage")
+        axis.set(xlabel="promised coverage", xlim=(-0.5, len(rows) - 0.5))
         axis.set_ylabel("measured − promised, points", fontsize=9)
         axis.grid(axis="x", visible=False)
     figure.legend(handles.values(), handles.keys(), loc="outside upper left", ncols=3, fontsize=9)
@@ -185,9 +180,10 @@ def coverage(conformal: pd.DataFrame, edition: str) -> Figure:
 
 def subgroups(table: pd.DataFrame, dataset: str, edition: str) -> Figure:
     """A panel a measure, a row a subgroup: GEXSent and text alone, with 95 % intervals; a ring marks GEXSent's worst
-    subgroup of each family, a line its value over all rows."""
+    subgroup of each family, a dashed line its value over all rows, a black one the coverage that was promised."""
     part = _only(table, dataset=dataset)
-    measures = list(dict.fromkeys(zip(part["task"], part["measure"], strict=True)))
+    measures = dict.fromkeys(zip(part["task"], part["measure"], strict=True))
+    measures = sorted(measures, key=lambda pair: list(LOSSES).index(pair[0]))
     own = part[part["system"] == REFERENCE]
     keys = own.drop_duplicates(["family", "subgroup"])[["family", "subgroup", "rows"]].to_dict("records")
     figure, axes = plt.subplots(1, len(measures), figsize=(WIDEST, 0.36 * len(keys) + 1.7), sharey=True, squeeze=False)
@@ -205,7 +201,9 @@ def subgroups(table: pd.DataFrame, dataset: str, edition: str) -> Figure:
                     axis.plot(row["value"], y, "o", mfc="none", mec="black", mew=1.6, ms=11)
                 if system == REFERENCE and key["subgroup"] == "all rows":
                     axis.axvline(row["value"], color=COLOURS[system], linewidth=0.8, linestyle="--", zorder=0)
-        axis.set(title=f"{task}", xlabel="coverage, promised 0.9" if measure == "coverage" else measure)
+        if measure == "coverage":
+            axis.axvline(CHOSEN, color="black", linewidth=1, zorder=0)
+        axis.set(title=task, xlabel=f"coverage, promised {CHOSEN}" if measure == "coverage" else measure)
         axis.grid(axis="y", visible=False)
         for height in range(1, len(keys)):
             if keys[height]["family"] != keys[height - 1]["family"]:
