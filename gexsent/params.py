@@ -39,6 +39,7 @@ class EncodeParams:
     vision: str  # open_clip architecture, tiny-clip, or "features"
     vision_weights: str | None  # open_clip tag or checkpoint file
     max_tokens: int
+    tuned_layers: int  # top layers of the text encoder made ready to be trained; 0: none
     frames: int  # sampled per clip
     batch_tokens: int  # text tokens per forward pass
     batch_images: int
@@ -66,11 +67,13 @@ class TrainParams:
     systems: tuple[str, ...]
     seeds: int
     fold_seeds: int  # seeds where five folds take the place of an official split: each seed is five fits
+    tuned_seeds: int  # seeds of a fine-tuned system, at most: each fit takes many times as long
     epochs: int
     epoch_steps: int  # optimiser steps after which an epoch of a large data set ends, to be validated
     patience: int  # epochs without a better validation score before stopping
     batch: int
     lr: float
+    encoder_lr: float  # of the encoder layers that a fine-tuned system trains along; no other system has any
     weight_decay: float
     warmup: float  # share of all steps
     clip: float  # largest gradient norm
@@ -78,6 +81,8 @@ class TrainParams:
         float  # decay per step of the running mean of weights that is validated and kept; 0: the weights themselves
     )
     token_dropout: float  # share of tokens hidden from the model while training
+    dropout_systems: tuple[str, ...]  # fitted once more with modality dropout, where samples have two modalities
+    modality_dropout: float  # in that fit, share of the samples of each step that lose their text or their vision
     balance: float  # strength of the correction for uneven classes, 0 (none) to 1
 
 
@@ -91,6 +96,14 @@ class SearchParams:
 
 
 @dataclass(frozen=True)
+class RobustnessParams:
+    """How much of the robustness protocols is run."""
+
+    seeds: int  # fits of each system and partition that are put to them, at most
+    draws: int  # of masks and noise
+
+
+@dataclass(frozen=True)
 class Params:
     """Everything that one edition needs, or one data set of it."""
 
@@ -101,6 +114,7 @@ class Params:
     model: ModelParams
     search: SearchParams
     train: TrainParams
+    robustness: RobustnessParams
 
 
 SECTIONS = {
@@ -109,6 +123,7 @@ SECTIONS = {
     "model": ModelParams,
     "search": SearchParams,
     "train": TrainParams,
+    "robustness": RobustnessParams,
 }
 BY_DATASET = ("model", "search", "train")  # what one data set of an edition may change
 

@@ -14,7 +14,7 @@ from gexsent.encoders.record import EncoderRecord
 from gexsent.encoders.text import TextEncoder, load_text_encoder
 from gexsent.encoders.vision import VisionEncoder, load_vision_encoder
 from gexsent.errors import DataError
-from gexsent.model import Batch, ModelConfig, load_model
+from gexsent.model import Batch, FineTuned, ModelConfig, load_model
 from gexsent.tasks import CATEGORIES, SENTIMENTS, decode
 
 BROUGHT = "features"  # value of `text` in encoders.json where no encoder made them
@@ -64,6 +64,8 @@ class Predictor:
         if record.text != BROUGHT:
             load = partial(load_text_encoder, record.text, max_tokens=record.max_tokens)
             text = _same(folder, record.text, record.text_fingerprint, load)
+            if isinstance(model, FineTuned):  # it has the layers above by itself
+                text = text.below(model.text_layers.description["count"])
         if record.vision is not None:
             load = partial(load_vision_encoder, record.vision, record.vision_weights)
             vision = _same(folder, record.vision, record.vision_fingerprint, load)

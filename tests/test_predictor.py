@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from gexsent import predictor
 from gexsent.data import media
 from gexsent.data.arrays import Ragged
+from gexsent.encoders.layers import TopLayers
 from gexsent.encoders.text import load_text_encoder
 from gexsent.encoders.vision import load_vision_encoder
 from gexsent.errors import DataError
@@ -39,12 +40,14 @@ EDITION = {
 def train_on(tmp_path_factory, fit_here):
     """Run the pipeline to its stored predictions; give the workspace and the fit's folder. Brought: no encoders."""
 
-    def run(dataset, *, brought=False):
+    def run(dataset, *, brought=False, system="gexsent"):
         root = tmp_path_factory.mktemp(dataset)
         shutil.copy(PROJECT / "dvc.yaml", root)
         params = yaml.safe_load((PROJECT / "params.yaml").read_text())
         for section, values in EDITION.items():
             params["editions"]["sample"][section] |= values
+        params["editions"]["sample"]["encode"] |= {"tuned_layers": int(system == "gexsent_finetuned")}
+        params["editions"]["sample"]["train"] |= {"systems": [system]}
         if brought:
             params["editions"]["sample"]["encode"] |= {"text": "features", "vision": "features"}
         (root / "params.yaml").write_text(yaml.safe_dump(params))
@@ -66,7 +69,7 @@ def train_on(tmp_path_factory, fit_here):
                 workspace.root / "stored.parquet"
             )
         (partition,) = pd.read_parquet(workspace.test_labels)["partition"].unique()
-        return workspace, workspace.fit("gexsent", partition, 0)
+        return workspace, workspace.fit(system, partition, 0)
 
     return run
 
@@ -74,6 +77,11 @@ def train_on(tmp_path_factory, fit_here):
 @pytest.fixture(scope="module")
 def clips(train_on):
     return train_on("mosi")
+
+
+@pytest.fixture(scope="module")
+def tuned(train_on):
+    return train_on("mosi", system="gexsent_finetuned")
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +140,27 @@ def test_a_clip_is_scored_as_the_evaluate_stage_scored_it(clips, scores_clips, n
     for name, key in (("negative", "neg"), ("neutral", "neu"), ("positive", "pos")):
         assert found["probabilities"][name] == pytest.approx(wanted[f"p_sentiment_{key}"], abs=2e-3)
     assert found.keys() == {"intensity", "sentiment", "probabilities"}
+
+
+def test_a_fine_tuned_model_scores_as_the_evaluate_stage_did(tuned):
+    """Its folder has the layers as they were tuned; those below come from the encoder."""
+    workspace, folder = tuned
+    score = Predictor.from_pretrained(folder)
+    row, wanted = stored(workspace, 3)
+    found = score(row["text"], clip=workspace.raw / row["media"])
+    assert found["intensity"] == pytest.approx(wanted["pred_intensity"], abs=2e-3)
+    assert found["probabilities"]["positive"] == pytest.approx(wanted["p_sentiment_pos"], abs=2e-3)
+    start = TopLayers.load(workspace.features / "text_lower").state_dict()
+    assert not any(torch.equal(value, start[name]) for name, value in score.model.text_layers.state_dict().items())
+    score.model.text_layers.load_state_dict(start)
+    assert score(row["text"], clip=workspace.raw / row["media"])["intensity"] != found["intensity"]
+
+
+def test_a_fine_tuned_model_without_a_text_or_without_a_clip(tuned):
+    score = Predictor.from_pretrained(tuned[1])
+    row, _ = stored(tuned[0])
+    assert np.isfinite(score("", clip=tuned[0].raw / row["media"])["intensity"])
+    assert np.isfinite(score("what a lovely day")["intensity"])
 
 
 @pytest.mark.parametrize("number", [0, 5])

@@ -8,10 +8,12 @@ from tqdm import tqdm
 from transformers import AutoModel, AutoTokenizer
 
 from gexsent.encoders import tiny
+from gexsent.encoders.layers import LowerLayers, TopLayers
 from gexsent.encoders.weights import fingerprint, first_line, pick_dtype
 from gexsent.errors import DataError
 
 TINY = "tiny-modernbert"
+PROBE = ("two texts of", "unequal length show whether an encoder can be taken apart")
 
 
 class TextEncoder:
@@ -66,6 +68,29 @@ class TextEncoder:
         """The token that each row of `encode([text])` belongs to."""
         ids = self.tokenizer(text, truncation=True, max_length=self.max_tokens)["input_ids"]
         return self.tokenizer.convert_ids_to_tokens(ids)
+
+    def below(self, count: int) -> "TextEncoder":
+        """This encoder without its top `count` layers: what it gives are the states that enter them."""
+        dtype = next(self.model.parameters()).dtype
+        lower = LowerLayers(self.model, count)
+        return TextEncoder(lower, self.tokenizer, max_tokens=self.max_tokens, device=self.device, dtype=dtype)
+
+    def split(self, count: int) -> tuple["TextEncoder", TopLayers]:
+        """What lies below the top `count` layers, frozen as it is, and a copy of these on the CPU, to be trained.
+
+        Raises:
+            DataError: as TopLayers.of, or the two together do not give what the whole gives.
+        """
+        lower, top = self.below(count), TopLayers.of(self.model, count)
+        whole, mask = self.encode_batch(PROBE)
+        with torch.inference_mode():
+            again = top.eval()(lower.encode_batch(PROBE)[0], mask)
+        if not (again - whole)[mask].norm() < 0.05 * whole[mask].norm():  # exact in float32; bfloat16 rounds
+            raise DataError(
+                f"encode.tuned_layers: {type(self.model).__name__} gives other states when its top layers run by "
+                "themselves, so that they cannot be trained apart; set it to 0"
+            )
+        return lower, top
 
     def _batches(self, texts: Sequence[str], batch_tokens: int) -> list[list[int]]:
         if not texts:

@@ -67,7 +67,7 @@ def bootstrap(
     found = {metric: columns for metric, columns in sums.items() if columns}
     measures = {metric: MEASURES[dataset][metric] for metric in found}
     matrices = {metric: np.stack(list(columns.values()), axis=1) for metric, columns in found.items()}  # (G, fits, T)
-    scores = _score(measures, matrices, len(starts), draws, seed)
+    scores = score_draws(measures, matrices, len(starts), draws, seed)
     result = {}
     for metric, columns in found.items():
         fits: dict[str, list[int]] = {}  # system -> its columns, one a seed
@@ -84,7 +84,7 @@ def bootstrap(
     return result
 
 
-def _score(
+def score_draws(
     measures: Mapping[str, Measure], matrices: Mapping[str, np.ndarray], groups: int, draws: int, seed: int
 ) -> dict[str, np.ndarray]:
     """{metric: (draws, fits)}, a block of draws at a time."""

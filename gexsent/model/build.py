@@ -14,6 +14,7 @@ from torch import nn
 from gexsent.errors import DataError
 from gexsent.model.baselines import LateFusion, Unimodal
 from gexsent.model.config import ModelConfig, construct
+from gexsent.model.finetuned import FineTuned
 from gexsent.model.fusion import LMF, TFN
 from gexsent.model.gexsent import GEXSent
 from gexsent.model.misa import MISA
@@ -22,16 +23,21 @@ from gexsent.model.released import Released
 
 
 class System(NamedTuple):
-    """A class of model, the constructor arguments that make this system of it, and whose settings it shares, if not its own:
-    an ablation differs from the whole in its part alone."""
+    """A class of model, the constructor arguments that make this system of it, whose settings it shares, if not its own (an
+    ablation differs from the whole in its part alone), and whether its training hides whole modalities."""
 
     model: type[nn.Module]
     changes: Mapping[str, Any] = MappingProxyType({})
     settings_of: str | None = None
+    drops_modality: bool = False
+
+
+DROPOUT = "+dropout"  # behind the name of a system of two modalities: the same model, trained with modality dropout
 
 
 SYSTEMS = {
     "gexsent": System(GEXSent),
+    "gexsent_finetuned": System(FineTuned, settings_of="gexsent"),
     # one modality alone, and other ways to join two
     "text_only": System(Unimodal, {"modality": "text"}),
     "vision_only": System(Unimodal, {"modality": "vision"}),
@@ -57,37 +63,60 @@ SYSTEMS = {
 }
 
 
-def build(config: ModelConfig) -> nn.Module:
+def build(config: ModelConfig, text_layers: nn.Module | None = None) -> nn.Module:
     """A fresh model, initialised from torch's global generator.
 
+    Args:
+        text_layers: of a fine-tuned system, see FineTuned.
+
     Raises:
-        DataError: unknown system.
+        DataError: unknown system, or text layers for a system that has none, or none for one that needs them.
     """
     own = system(config.system)
-    return construct(own.model, config, own.changes)
+    if fine_tuned(config.system) != (text_layers is not None):
+        raise DataError(f"{config.system}: only a fine-tuned system has layers of a text encoder, and it needs them")
+    return construct(
+        own.model, config, own.changes if text_layers is None else {**own.changes, "text_layers": text_layers}
+    )
+
+
+def fine_tuned(name: str) -> bool:
+    """Whether a system trains layers of the text encoder along, and so reads the states that enter these."""
+    return issubclass(system(name).model, FineTuned)
 
 
 def system(name: str) -> System:
-    """What stands behind a system's name.
+    """What stands behind a system's name, `+dropout` understood.
 
     Raises:
-        DataError: unknown system.
+        DataError: unknown system, or `+dropout` behind one that has a single modality to lose.
     """
-    if name not in SYSTEMS:
+    base = name.removesuffix(DROPOUT)
+    if base not in SYSTEMS:
         raise DataError(f"unknown system {name!r}; choose from {', '.join(SYSTEMS)}")
-    return SYSTEMS[name]
+    found = SYSTEMS[base]
+    if base == name:
+        return found
+    if "modality" in found.changes:
+        raise DataError(f"{name}: {base} uses one modality alone, and modality dropout needs two")
+    return found._replace(drops_modality=True)
 
 
 def settings_of(name: str) -> str:
     """The system whose settings a system is trained with: an ablation's are those of the whole."""
-    return system(name).settings_of or name
+    return system(name).settings_of or name.removesuffix(DROPOUT)
 
 
 def save_model(model: nn.Module, config: ModelConfig, folder: Path) -> None:
-    """Write model.safetensors, then config.json: a folder with a config is complete."""
+    """Write model.safetensors, then config.json: a folder with a config is complete.
+
+    Of a fine-tuned system text_layers.json too, which says of what architecture its encoder layers are.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     weights = {key: value.contiguous() for key, value in model.state_dict().items()}
     safetensors.torch.save_file(weights, folder / "model.safetensors")
+    if isinstance(model, FineTuned):
+        (folder / "text_layers.json").write_text(json.dumps(model.text_layers.description, indent=2) + "\n")
     (folder / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
 
 
@@ -110,8 +139,9 @@ def load_model(folder: Path) -> tuple[nn.Module, ModelConfig]:
         if not _fits(values[field.name], field.type):
             raise DataError(f"{path}: {field.name}: found {values[field.name]!r}, expected {field.type}")
     config = ModelConfig(**values)
+    layers = _text_layers(folder) if fine_tuned(config.system) else None
     try:
-        model = build(config)
+        model = build(config, layers)
     except (TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise DataError(f"{path}: its values do not describe a model: {error}") from error
     weights = folder / "model.safetensors"
@@ -120,6 +150,12 @@ def load_model(folder: Path) -> tuple[nn.Module, ModelConfig]:
     except (OSError, RuntimeError, safetensors.SafetensorError) as error:
         raise DataError(f"{weights}: {error}") from error
     return model.eval(), config
+
+
+def _text_layers(folder: Path) -> nn.Module:
+    from gexsent.encoders.layers import TopLayers  # imports transformers, which models of frozen features do without
+
+    return TopLayers.described(folder)
 
 
 def _fits(value: Any, kind: Any) -> bool:

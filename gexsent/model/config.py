@@ -29,6 +29,6 @@ class ModelConfig:
 
 
 def construct(model: type[nn.Module], config: ModelConfig, changes: Mapping) -> nn.Module:
-    """A fresh model: its constructor gets those values of the configuration that it names, and the changes."""
-    wanted = inspect.signature(model).parameters
+    """A fresh model: its constructor gets those values of the configuration that it or a parent names, and the changes."""
+    wanted = {name for kind in model.__mro__ for name in inspect.signature(kind.__init__).parameters}
     return model(**{name: value for name, value in asdict(config).items() if name in wanted}, **changes)

@@ -78,14 +78,17 @@ def build(scores: Scores, edition: str) -> ComparisonTable | None:
 
 
 def _row(column: Column, record: dict) -> list[str]:
-    value = _interval(record["value"], record["value_low"], record["value_high"], f".{column.decimals}f")
-    row = [column.heading, system_name(record["system"]), value]
+    value = interval(record["value"], record["value_low"], record["value_high"], f".{column.decimals}f")
+    return [column.heading, system_name(record["system"]), value, *difference_cells(column, record)]
+
+
+def difference_cells(column: Column, record: dict) -> list[str]:
+    """Difference with interval, p, corrected p and verdict; of the reference itself, that it is the reference."""
     if not isinstance(record["reference"], str):
-        return [*row, NOTHING, NOTHING, NOTHING, "reference"]
+        return [NOTHING, NOTHING, NOTHING, "reference"]
     low, high, difference = (record[name] for name in ("difference_low", "difference_high", "difference"))
     return [
-        *row,
-        _interval(difference, low, high, f"+.{column.decimals}f"),
+        interval(difference, low, high, f"+.{column.decimals}f"),
         *(NOTHING if math.isnan(record[name]) else f"{record[name]:.4f}" for name in ("p", "p_holm")),
         _verdict(column, difference, record["p_holm"]),
     ]
@@ -99,5 +102,5 @@ def _verdict(column: Column, difference: float, p: float) -> str:
     return "better" if (difference < 0) == column.lower_is_better else "worse"
 
 
-def _interval(value: float, low: float, high: float, form: str) -> str:
+def interval(value: float, low: float, high: float, form: str) -> str:
     return NOTHING if math.isnan(value) else f"{value:{form}} [{low:{form}}, {high:{form}}]"

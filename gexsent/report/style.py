@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 SYSTEM_NAMES = {
     "gexsent": "GEXSent",
+    "gexsent_finetuned": "GEXSent, fine-tuned",
     "text_only": "Text only",
     "vision_only": "Vision only",
     "late_fusion": "Late fusion",
@@ -29,6 +30,7 @@ SYSTEM_NAMES = {
     "released_whole_text": "Released, whole text",
     "released_renormalised": "Released, renormalised",
 }
+SYSTEM_NAMES |= {f"{system}+dropout": f"{name} + modality dropout" for system, name in SYSTEM_NAMES.items()}
 # Okabe and Ito's palette, which stays apart for colour-blind eyes; GEXSent always has the strongest colour.
 COLOURS = {
     "gexsent": "#D55E00",

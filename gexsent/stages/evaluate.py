@@ -5,6 +5,7 @@ from tqdm import tqdm
 
 from gexsent import tasks
 from gexsent.evaluation import compare, score
+from gexsent.model import fine_tuned
 from gexsent.stages import train
 from gexsent.stages.prepare import read_table
 from gexsent.training import loop
@@ -48,15 +49,21 @@ def write_comparisons(workspace: Workspace, predictions: pd.DataFrame, test: pd.
 
 def predict(workspace: Workspace, test: pd.DataFrame) -> pd.DataFrame:
     """Predictions of every fit for the test rows of its partition; `test` gives partition and id."""
-    samples = train.load_samples(workspace)
+    frozen = train.load_samples(workspace)
     settings = workspace.params.train
+    tuned = train.load_tuned(workspace, frozen)[0] if any(map(fine_tuned, settings.systems)) else None
     device = pick_device()
     frames = []
     partitions = test["partition"].unique()
-    seeds = train.seed_range(settings, len(partitions))
-    plan = [(p, s, seed) for p in partitions for s in settings.systems for seed in seeds]
+    plan = [
+        (p, s, seed)
+        for p in partitions
+        for s in settings.systems
+        for seed in train.seed_range(settings, len(partitions), s)
+    ]
     for partition, system, seed in tqdm(plan, desc="predict"):
         ids = test.loc[test["partition"] == partition, "id"].tolist()
+        samples = tuned if fine_tuned(system) else frozen
         outputs = loop.predict(
             workspace.fit(system, partition, seed), samples, samples.rows(ids), batch=settings.batch, device=device
         )

@@ -1,6 +1,7 @@
 """Third stage: token features of both modalities, from frozen encoders or from what the user brought."""
 
 import hashlib
+import shutil
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,8 +9,9 @@ import pandas as pd
 
 from gexsent.data import media
 from gexsent.data.arrays import Ragged
+from gexsent.encoders.layers import DESCRIPTION
 from gexsent.encoders.record import EncoderRecord
-from gexsent.encoders.text import load_text_encoder
+from gexsent.encoders.text import TextEncoder, load_text_encoder
 from gexsent.encoders.vision import load_vision_encoder
 from gexsent.errors import DataError
 from gexsent.features import FeatureStore, extract
@@ -23,14 +25,17 @@ FOUND = "features"  # value of encode.text or encode.vision: take what lies in t
 def run(workspace: Workspace) -> tuple[FeatureStore, FeatureStore]:
     """Write features/text, features/vision and features/encoders.json; goes on where it was stopped.
 
+    With encode.tuned_layers above 0 also features/text_lower: the states that enter so many top layers of the text
+    encoder, and these layers. Without, that folder is empty.
+
     A sample without a text, or without media and features, has no tokens: that modality is absent.
 
     Returns:
         The text store and the vision store.
 
     Raises:
-        DataError: text features were asked for and none were found, or as load_text_encoder, load_vision_encoder and
-            features.extract.
+        DataError: text features were asked for and none were found, or have layers asked of them, or as
+            load_text_encoder, TextEncoder.split, load_vision_encoder and features.extract.
     """
     table = read_table(workspace.table).set_index("id")
     text, text_fingerprint = _text(workspace, table)
@@ -41,7 +46,12 @@ def run(workspace: Workspace) -> tuple[FeatureStore, FeatureStore]:
 
 def _text(workspace: Workspace, table: pd.DataFrame) -> tuple[FeatureStore, str]:
     settings = workspace.params.encode
+    if not settings.tuned_layers:
+        shutil.rmtree(workspace.features / "text_lower", ignore_errors=True)
+        (workspace.features / "text_lower").mkdir(parents=True)
     if settings.text == FOUND:
+        if settings.tuned_layers:
+            raise DataError("encode.tuned_layers: features brought along have no encoder to tune; set it to 0")
         if not (workspace.found / "text.npz").exists():
             raise DataError(
                 f"{workspace.raw}: encode.text is `{FOUND}`, and no text features were found for {workspace.dataset}: "
@@ -50,6 +60,19 @@ def _text(workspace: Workspace, table: pd.DataFrame) -> tuple[FeatureStore, str]
         store = _brought(workspace, "text", table)
         return store, store.fingerprint
     encoder = load_text_encoder(settings.text, max_tokens=settings.max_tokens, device=pick_device())
+    fingerprint = encoder.fingerprint  # of all weights: it takes seconds for a large encoder
+    if settings.tuned_layers:
+        lower, layers = encoder.split(settings.tuned_layers)
+        (workspace.features / "text_lower" / DESCRIPTION).unlink(missing_ok=True)  # of other layers, until all is there
+        _encoded(workspace, "text_lower", table, lower, f"{fingerprint} below {settings.tuned_layers}")
+        layers.save(workspace.features / "text_lower")
+    return _encoded(workspace, "text", table, encoder, fingerprint), fingerprint
+
+
+def _encoded(
+    workspace: Workspace, name: str, table: pd.DataFrame, encoder: TextEncoder, fingerprint: str
+) -> FeatureStore:
+    settings = workspace.params.encode
     nothing = np.zeros((0, encoder.width), np.float16)
 
     def encode(ids: Sequence[str]) -> list[np.ndarray]:
@@ -59,17 +82,15 @@ def _text(workspace: Workspace, table: pd.DataFrame) -> tuple[FeatureStore, str]
         found = dict(zip(spoken, states, strict=True))
         return [found.get(id_, nothing) for id_ in ids]
 
-    fingerprint = encoder.fingerprint  # of all weights: it takes seconds for a large encoder
     content = hashlib.sha256("\n".join(table["text"]).encode()).hexdigest()
-    store = extract(
-        workspace.features / "text",
+    return extract(
+        workspace.features / name,
         table.index.tolist(),
         encode,
         width=encoder.width,
         fingerprint=f"{fingerprint} {content}",
-        label=f"{workspace.dataset} text",
+        label=f"{workspace.dataset} {name}",
     )
-    return store, fingerprint
 
 
 def _vision(workspace: Workspace, table: pd.DataFrame) -> tuple[FeatureStore, str | None]:

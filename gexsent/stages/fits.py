@@ -7,19 +7,20 @@ import multiprocessing
 import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 from tqdm import tqdm
 
 from gexsent import tasks
 from gexsent.errors import DataError
 from gexsent.features import FeatureStore
-from gexsent.model import ModelConfig
+from gexsent.model import ModelConfig, fine_tuned
 from gexsent.params import ModelParams, TrainParams
 from gexsent.stages.prepare import read_table
 from gexsent.training import loop
@@ -41,6 +42,7 @@ class Problem:
     """What all fits of a data set share: features, tasks, labels and the sizes that follow from them."""
 
     samples: Samples
+    tuned: tuple[Samples, nn.Module] | None  # for systems that train layers of the text encoder along
     tasks: tuple[tasks.Task, ...]
     labels: pd.DataFrame  # partition, id, role, a column for each label
     sizes: dict  # the part of a ModelConfig that the data decide
@@ -50,6 +52,8 @@ class Problem:
         """The features and fit labels of a workspace."""
         table, labels = read_table(workspace.table), read_table(workspace.fit_labels)
         samples = load_samples(workspace)
+        needed = any(map(fine_tuned, workspace.params.train.systems))
+        tuned = load_tuned(workspace, samples) if needed else None
         chosen = tuple(  # a layout may lack a kind of label altogether
             task for task in tasks.TASKS[workspace.dataset] if task.label in labels and labels[task.label].notna().any()
         )
@@ -59,7 +63,7 @@ class Problem:
             "outputs": {task.name: task.outputs for task in chosen},
             "temporal": bool((table["kind"] == "clip").any()),
         }
-        return cls(samples, chosen, labels, sizes)
+        return cls(samples, tuned, chosen, labels, sizes)
 
     def jobs(self, part: pd.DataFrame) -> Callable[[str, ModelParams, int], loop.Job]:
         """What makes a job of a system, its sizes and a seed, for rows `part`: id, role (train or valid), labels."""
@@ -72,12 +76,13 @@ class Problem:
         known_targets[rows] = targets(columns, self.tasks)
         is_train = torch.tensor((part["role"] == "train").tolist())
         frames = max(1, int(self.samples.vision.lengths[rows[is_train]].max()))
-        seen = {"samples": self.samples, "tasks": self.tasks, "targets": known_targets}
+        seen = {"tasks": self.tasks, "targets": known_targets}
         seen |= {"train_rows": rows[is_train], "valid_rows": rows[~is_train]}
 
         def job(system: str, model: ModelParams, seed: int) -> loop.Job:
             config = ModelConfig(system=system, frames=frames, **self.sizes, **asdict(model))
-            return loop.Job(config=config, seed=seed, **seen)
+            samples, layers = self.tuned if fine_tuned(system) else (self.samples, None)
+            return loop.Job(config=config, seed=seed, samples=samples, text_layers=layers, **seen)
 
         return job
 
@@ -88,14 +93,34 @@ def load_samples(workspace: Workspace) -> Samples:
     vision = FeatureStore.open(workspace.features / "vision")
     if text.ids != vision.ids:
         raise DataError(f"{workspace.features}: text and vision hold different ids; run the extract stage again")
-    tokens = []
-    for store in (text, vision):
-        values, offsets = store.load()
-        if not len(values):
-            tokens.append(Tokens.empty(len(store.ids)))
-        else:
-            tokens.append(Tokens(torch.from_numpy(np.array(values)), torch.from_numpy(np.array(offsets, np.int64))))
-    return Samples(list(text.ids), *tokens, digest=f"{text.digest} {vision.digest}")
+    return Samples(list(text.ids), _tokens(text), _tokens(vision), digest=f"{text.digest} {vision.digest}")
+
+
+def load_tuned(workspace: Workspace, samples: Samples) -> tuple[Samples, nn.Module]:
+    """The samples of fine-tuned systems, whose text is what enters the tuned layers, and these as the encoder has them.
+
+    Raises:
+        DataError: the extract stage has not made them ready, or for other rows.
+    """
+    from gexsent.encoders.layers import DESCRIPTION, TopLayers  # imports transformers, which no other system needs
+
+    folder = workspace.features / "text_lower"
+    if not (folder / DESCRIPTION).exists():
+        raise DataError(
+            f"{folder}: no layers to tune; set encode.tuned_layers to 1 or more in params.yaml and run the extract stage"
+        )
+    lower = FeatureStore.open(folder)
+    if lower.ids != samples.ids or (lower.lengths != samples.text.lengths.numpy()).any():
+        raise DataError(f"{folder}: other ids or lengths than those of the text; run the extract stage again")
+    digest = f"{samples.digest} {lower.digest}"
+    return replace(samples, text=_tokens(lower), frozen_text=samples.text, digest=digest), TopLayers.load(folder)
+
+
+def _tokens(store: FeatureStore) -> Tokens:
+    values, offsets = store.load()
+    if not len(values):
+        return Tokens.empty(len(store.ids))
+    return Tokens(torch.from_numpy(np.array(values)), torch.from_numpy(np.array(offsets, np.int64)))
 
 
 Plan = Callable[[Workspace], list[Fit]]

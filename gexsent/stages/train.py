@@ -6,14 +6,15 @@ from pathlib import Path
 import pandas as pd
 
 from gexsent.encoders.record import EncoderRecord
-from gexsent.model.build import settings_of
+from gexsent.model.build import DROPOUT, fine_tuned, settings_of
 from gexsent.params import TrainParams
 from gexsent.stages import fits, search
-from gexsent.stages.fits import Fit, Problem, load_samples
+from gexsent.stages.fits import Fit, Problem, load_samples, load_tuned
 from gexsent.training import loop
+from gexsent.training.data import Samples
 from gexsent.workspace import Workspace
 
-__all__ = ["jobs", "load_samples", "run", "seed_range"]
+__all__ = ["jobs", "load_samples", "load_tuned", "run", "seed_range", "systems"]
 
 
 def run(workspace: Workspace) -> pd.DataFrame:
@@ -45,21 +46,28 @@ def jobs(workspace: Workspace) -> list[Fit]:
     """Every fit that params.yaml asks for, with the settings that its system chose."""
     problem = Problem.read(workspace)
     params, settings = workspace.params, search.chosen(workspace)
-    seeds = seed_range(params.train, problem.labels["partition"].nunique())
+    partitions = problem.labels["partition"].nunique()
     plan = []
     for partition, part in problem.labels.groupby("partition", sort=True):
         job = problem.jobs(part)
-        for system in params.train.systems:
+        for system in systems(params.train, problem.samples):
             own = settings.get((settings_of(system), partition), search.Settings(params.model, params.train))
-            for seed in seeds:
+            for seed in seed_range(params.train, partitions, system):
                 folder = workspace.fit(system, str(partition), seed)
                 plan.append(Fit(job(system, own.model, seed), own.train, folder))
     return plan
 
 
-def seed_range(params: TrainParams, partitions: int) -> range:
-    """The seeds of every system: fewer where each of them is a fit a fold."""
-    return range(params.seeds if partitions == 1 else params.fold_seeds)
+def seed_range(params: TrainParams, partitions: int, system: str) -> range:
+    """The seeds of a system: fewer where each of them is a fit a fold, or trains a text encoder along."""
+    seeds = params.seeds if partitions == 1 else params.fold_seeds
+    return range(min(seeds, params.tuned_seeds) if fine_tuned(system) else seeds)
+
+
+def systems(params: TrainParams, samples: Samples) -> list[str]:
+    """Every system to fit. Variants with modality dropout come last, and only where a sample has two modalities."""
+    both = bool(((samples.text.lengths > 0) & (samples.vision.lengths > 0)).any())
+    return [*params.systems, *(f"{system}{DROPOUT}" for system in params.dropout_systems if both)]
 
 
 def _record_encoders(workspace: Workspace, folders: list[Path]) -> None:

@@ -61,6 +61,7 @@ class Samples:
     text: Tokens
     vision: Tokens
     digest: str  # of the features: fits are kept for as long as it stays the same
+    frozen_text: Tokens | None = None  # where `text` enters layers that are tuned: what leaves them before they are
 
     def rows(self, ids: list[str]) -> Tensor:
         """Positions (B,) of these ids."""
@@ -106,3 +107,17 @@ def hide_tokens(batch: Batch, share: float, generator: torch.Generator) -> Batch
         kept = mask & (torch.rand(mask.shape, generator=generator) >= share).to(mask.device)
         masks.append(torch.where(kept.any(1, keepdim=True), kept, mask))
     return Batch(batch.text, masks[0], batch.vision, masks[1])
+
+
+def hide_modality(batch: Batch, share: float, generator: torch.Generator) -> Batch:
+    """Hide the whole text or the whole vision, whichever a fair coin says, of each sample with probability `share`.
+
+    Only samples with both are touched: none loses all (ModDrop, Neverova et al. 2016, arXiv 1501.00102). Nothing is
+    drawn where `share` is 0.
+    """
+    if not share:
+        return batch
+    drawn, coin = torch.rand(2, len(batch.text), generator=generator).to(batch.text_mask.device)
+    hidden = (drawn < share) & batch.text_mask.any(1) & batch.vision_mask.any(1)
+    text, vision = (hidden & (coin < 0.5)).unsqueeze(1), (hidden & (coin >= 0.5)).unsqueeze(1)  # (B, 1)
+    return Batch(batch.text, batch.text_mask & ~text, batch.vision, batch.vision_mask & ~vision)

@@ -14,16 +14,17 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from gexsent.digest import PACKAGE, import_closure, source_digest, write_atomically
 from gexsent.errors import DataError
-from gexsent.model import ModelConfig, build, load_model, save_model, system
+from gexsent.model import FineTuned, ModelConfig, build, load_model, save_model, system
 from gexsent.model.parts import TokenInput
 from gexsent.params import TrainParams
 from gexsent.tasks import Task
-from gexsent.training.data import Samples, epoch, hide_tokens, in_order
+from gexsent.training.data import Samples, epoch, hide_modality, hide_tokens, in_order
 from gexsent.training.decide import best_shifts
 from gexsent.training.losses import Criterion, total
 
@@ -41,6 +42,7 @@ class Job:
     targets: Tensor  # (N, tasks), NaN where missing or not to be seen
     train_rows: Tensor
     valid_rows: Tensor
+    text_layers: nn.Module | None = None  # of a fine-tuned system: where its encoder layers start from
 
     def key(self, params: TrainParams) -> str:
         """Digest of everything that decides the result: a saved fit with the same key need not be run again."""
@@ -49,7 +51,15 @@ class Job:
         code = import_closure(Path(inspect.getfile(own.model)).relative_to(PACKAGE).as_posix())
         digest = hashlib.sha256(source_digest("training", "tasks.py", *code).encode())
         digest.update(json.dumps([own.model.__qualname__, dict(own.changes)], sort_keys=True).encode())
-        settings = {k: v for k, v in asdict(params).items() if k not in ("systems", "seeds", "fold_seeds")}
+        plan = ("systems", "dropout_systems", "seeds", "fold_seeds", "tuned_seeds")
+        unused = plan if own.drops_modality else (*plan, "modality_dropout")
+        settings = {k: v for k, v in asdict(params).items() if k not in unused}
+        if self.text_layers is None:
+            del settings["encoder_lr"]
+        else:
+            settings |= self.text_layers.description
+            digest.update(source_digest("encoders/layers.py").encode())
+            digest.update(safetensors.torch.save(self.text_layers.state_dict()))
         digest.update(json.dumps([asdict(self.config), settings, self.seed], sort_keys=True).encode())
         for tensor in (self.targets, self.train_rows, self.valid_rows):
             digest.update(tensor.numpy().tobytes())
@@ -102,7 +112,9 @@ class _Run:
         self.job, self.params, self.device = job, params, device
         torch.manual_seed(job.seed)
         self.order = torch.Generator().manual_seed(job.seed)
-        self.model = build(job.config)
+        self.modalities = torch.Generator().manual_seed(job.seed)  # its own, so that without it all else stays the same
+        self.modality_dropout = params.modality_dropout if system(job.config.system).drops_modality else 0.0
+        self.model = build(job.config, copy.deepcopy(job.text_layers))
         standardise(self.model, job.samples, job.train_rows)
         self.model.to(device)
         # What is validated and kept is a running mean of the weights: it moves less from step to step than the weights
@@ -110,7 +122,7 @@ class _Run:
         self.averaged = copy.deepcopy(self.model)
         self.samples, self.targets = job.samples.to(device), job.targets.to(device)
         self.criterion = Criterion.fit(job.tasks, job.targets[job.train_rows], params.balance).to(device)
-        self.optimizer = torch.optim.AdamW(_groups(self.model, params.weight_decay), lr=params.lr, fused=True)
+        self.optimizer = torch.optim.AdamW(_groups(self.model, params), lr=params.lr, fused=True)
         steps = min(params.epoch_steps, math.ceil(len(job.train_rows) / params.batch)) * params.epochs
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer, lambda step: _warmup_cosine(step, params.warmup * steps, steps)
@@ -132,6 +144,7 @@ class _Run:
         for picked in islice(epoch(text_lengths, self.params.batch, self.order), self.params.epoch_steps):
             rows = self.job.train_rows[picked].to(self.device)
             batch = hide_tokens(self.samples.batch(rows), self.params.token_dropout, self.order)
+            batch = hide_modality(batch, self.modality_dropout, self.modalities)
             with self._precision():
                 output = self.model(batch)
             losses = self.criterion(output.heads, self.targets[rows])
@@ -200,6 +213,7 @@ class _Run:
             "schedule": self.schedule.state_dict(),
             "history": self.history,
             "random": [torch.get_rng_state(), self.order.get_state()],
+            "modalities": self.modalities.get_state(),
         }
         if self.device != "cpu":
             state["random"].append(torch.cuda.get_rng_state(self.device))
@@ -220,6 +234,7 @@ class _Run:
         self.history, self.best_weights = state["history"], state["best"]
         torch.set_rng_state(state["random"][0])
         self.order.set_state(state["random"][1])
+        self.modalities.set_state(state["modalities"])
         if self.device != "cpu":
             torch.cuda.set_rng_state(state["random"][2], self.device)
 
@@ -242,7 +257,8 @@ def standardise(model: nn.Module, samples: Samples, rows: Tensor) -> None:
     for name, module in model.named_modules():
         if isinstance(module, TokenInput):
             is_vision = "vision" in name or getattr(model, "modality", "") == "vision"
-            module.standardise(*(samples.vision if is_vision else samples.text).statistics(rows))
+            tokens = samples.vision if is_vision else samples.frozen_text or samples.text
+            module.standardise(*tokens.statistics(rows))
 
 
 def load_fits(folder: Path) -> list[dict]:
@@ -261,13 +277,16 @@ def predict(folder: Path, samples: Samples, rows: Tensor, *, batch: int, device:
     return forward(model.to(device), samples.to(device), rows, batch=batch, device=device)
 
 
-def _groups(model: nn.Module, weight_decay: float) -> list[dict]:
-    # Decay pulls matrices towards zero; norms and biases have no reason to be small.
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    return [
-        {"params": matrices, "weight_decay": weight_decay},
-        {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0},
-    ]
+def _groups(model: nn.Module, params: TrainParams) -> list[dict]:
+    # Layers that come trained learn at a rate of their own: at that of fresh ones they would forget what they know.
+    tuned = set(model.text_layers.parameters()) if isinstance(model, FineTuned) else set()
+    fresh = [p for p in model.parameters() if p not in tuned]
+    groups = []
+    for members, lr in ((fresh, params.lr), ([p for p in model.parameters() if p in tuned], params.encoder_lr)):
+        # Decay pulls matrices towards zero; norms and biases have no reason to be small.
+        groups.append({"params": [p for p in members if p.ndim > 1], "lr": lr, "weight_decay": params.weight_decay})
+        groups.append({"params": [p for p in members if p.ndim < 2], "lr": lr, "weight_decay": 0.0})
+    return [group for group in groups if group["params"]]
 
 
 def _warmup_cosine(step: int, warmup: float, steps: int) -> float:

@@ -78,6 +78,7 @@ def project(tmp_path_factory, modernbert, clip_weights, fit_here):
         "encode": {"text": str(modernbert), "vision_weights": str(clip_weights), "frames": 2, "batch_images": 4},
         "model": {"width": 16, "experts": 2, "expert_width": 8},
         "search": {},
+        "robustness": {},
         "train": {"systems": ["gexsent"], "seeds": 1, "epochs": 1},
         "by_dataset": {"mosi": {}, "mosei": {}, "memotion": {}},
     }

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gexsent.model import SYSTEMS, Batch, GEXSent, build
 from gexsent.params import load
 
-VARIANTS = [name for name, (model, changes, _) in SYSTEMS.items() if model is GEXSent and changes]
+VARIANTS = [name for name, (model, changes, *_) in SYSTEMS.items() if model is GEXSent and changes]
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 few = settings(max_examples=5, deadline=None)
 lengths = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=4)

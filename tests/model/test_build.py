@@ -8,9 +8,11 @@ import torch
 from torch import nn
 
 from gexsent.errors import DataError
-from gexsent.model import SYSTEMS, Released, build, load_model, save_model, system
+from gexsent.model import SYSTEMS, Released, build, fine_tuned, load_model, save_model, system
 from gexsent.model.build import settings_of
 from gexsent.model.config import construct
+
+FROZEN = [name for name in SYSTEMS if not fine_tuned(name)]
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def saved(make_config, tmp_path):
 
 
 @pytest.mark.parametrize("temporal", [False, True])
-@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("system", FROZEN)
 def test_save_and_load_give_the_same_bits(saved, make_batch, system, temporal):
     folder, model, config = saved(system, temporal=temporal)
     loaded, read = load_model(folder)
@@ -47,7 +49,7 @@ def test_save_and_load_give_the_same_bits(saved, make_batch, system, temporal):
         assert torch.equal(loaded(batch).heads[task], scores)
 
 
-@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("system", FROZEN)
 def test_the_same_seed_builds_the_same_model(make_config, system):
     states = []
     for seed in (0, 0, 1):
@@ -115,10 +117,10 @@ def test_an_unknown_system_is_named_with_the_known_ones(make_config):
             ask()
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize("name", FROZEN)
 def test_a_system_is_its_class_with_its_changes(make_config, name):
     """The same seed and the same arguments, written out, give the same weights and the same kind of model."""
-    model, changes, _ = system(name)
+    model, changes, *_ = system(name)
     config = make_config(name)
     torch.manual_seed(3)
     built = build(config)
@@ -129,8 +131,19 @@ def test_a_system_is_its_class_with_its_changes(make_config, name):
     assert all(torch.equal(value, written.state_dict()[key]) for key, value in built.state_dict().items())
 
 
+def test_modality_dropout_is_a_way_of_training_and_no_other_model():
+    assert not system("gexsent").drops_modality
+    assert system("gexsent+dropout") == system("gexsent")._replace(drops_modality=True)
+
+
+@pytest.mark.parametrize("name", ["text_only+dropout", "vision_only+dropout"])
+def test_modality_dropout_needs_two_modalities(name):
+    with pytest.raises(DataError, match=r"uses one modality alone, and modality dropout needs two"):
+        system(name)
+
+
 def test_no_two_systems_are_the_same():
-    pairs = [(model, tuple(changes.items())) for model, changes, _ in SYSTEMS.values()]
+    pairs = [(model, tuple(changes.items())) for model, changes, *_ in SYSTEMS.values()]
     assert len(set(pairs)) == len(pairs)
 
 
@@ -142,6 +155,13 @@ def test_construct_passes_what_the_constructor_names_and_the_changes(make_config
 
     assert construct(Named, make_config(width=12, frames=9), {}).given == (12, 9, 0, False)
     assert construct(Named, make_config(width=12, frames=9), {"extra": 5}).given == (12, 9, 5, False)
+
+    class Wrapped(Named):
+        def __init__(self, *, top_k, **rest):
+            super().__init__(**rest)
+            self.given += (top_k,)
+
+    assert construct(Wrapped, make_config(width=12, frames=9, top_k=1), {}).given == (12, 9, 0, False, 1)
 
 
 def change_config(**changes):
@@ -232,9 +252,15 @@ def test_saving_again_replaces_the_model(saved, make_config):
 
 
 def test_an_ablation_shares_the_settings_of_the_whole_and_a_baseline_has_its_own():
-    assert settings_of("flat_moe") == settings_of("no_gam") == settings_of("gexsent") == "gexsent"
+    assert (
+        settings_of("flat_moe")
+        == settings_of("no_gam")
+        == settings_of("gexsent_finetuned")
+        == settings_of("gexsent")
+        == "gexsent"
+    )
     assert settings_of("released_masked") == settings_of("released") == "released"
     assert settings_of("text_only") == "text_only"
     for own in SYSTEMS.values():
         if own.settings_of:
-            assert SYSTEMS[own.settings_of].model is own.model
+            assert issubclass(own.model, SYSTEMS[own.settings_of].model)

@@ -19,7 +19,15 @@ WIDTH = 5
 EDITION = {
     "data": {"rows": 45, "verify_media": False},
     "model": {"width": 8, "experts": 2, "expert_width": 4, "top_k": 1, "attention_heads": 2},
-    "train": {"systems": ["gexsent", "text_only"], "seeds": 2, "fold_seeds": 1, "epochs": 2, "patience": 2, "batch": 8},
+    "train": {
+        "systems": ["gexsent", "text_only"],
+        "seeds": 2,
+        "fold_seeds": 1,
+        "epochs": 2,
+        "patience": 2,
+        "batch": 8,
+        "dropout_systems": [],
+    },
 }
 
 

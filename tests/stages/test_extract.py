@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 from gexsent.data import media
 from gexsent.data.arrays import Ragged
+from gexsent.encoders.layers import TopLayers
 from gexsent.encoders.record import EncoderRecord
 from gexsent.encoders.text import TextEncoder, load_text_encoder
 from gexsent.encoders.vision import VisionEncoder, load_vision_encoder
@@ -197,13 +199,69 @@ def test_rows_without_any_media_need_no_vision_encoder(open_data, monkeypatch):
     assert extract.run(workspace)[1].lengths.sum() == 0
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_tuned_layers_are_stored_with_the_states_that_enter_them(open_data, count):
+    """Through these layers, the states become those that are stored of the whole encoder."""
+    workspace = open_data("mosi", tuned_layers=count)
+    change_table(workspace, text=" ")
+    text, _ = extract.run(workspace)
+    lower = FeatureStore.open(workspace.features / "text_lower", verify=True)
+    layers = TopLayers.load(workspace.features / "text_lower").eval()
+    assert layers.description["count"] == count
+    assert lower.ids == text.ids and lower.lengths.tolist() == text.lengths.tolist() and lower.lengths[0] == 0
+    for number in range(1, len(text.ids)):
+        states = torch.from_numpy(np.array(lower.row(number), np.float32))[None]
+        with torch.no_grad():
+            again = layers(states, torch.ones(states.shape[:2], dtype=torch.bool))[0]
+        np.testing.assert_allclose(again, text.row(number), atol=2e-2)
+
+
+def test_another_number_of_tuned_layers_leaves_the_text_alone_and_none_leaves_an_empty_folder(open_data):
+    text = {}
+    for count in (1, 2, 0):
+        workspace = open_data("mosi", tuned_layers=count)
+        text[count] = extract.run(workspace)[0].digest
+        found = sorted(path.name for path in (workspace.features / "text_lower").iterdir())
+        assert bool(found) is (count > 0)
+        assert not count or TopLayers.load(workspace.features / "text_lower").description["count"] == count
+    assert len(set(text.values())) == 1
+
+
+def test_layers_of_other_states_do_not_stay_when_the_stage_is_stopped(open_data, monkeypatch):
+    extract.run(open_data("mosi", tuned_layers=1))
+    workspace = open_data("mosi", tuned_layers=2)
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TextEncoder, "encode", stop)
+    with pytest.raises(KeyboardInterrupt):
+        extract.run(workspace)
+    assert not (workspace.features / "text_lower" / "text_layers.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tuned_layers": 3}, "expected 1 to 2, the text encoder's depth, found 3"),
+        ({"tuned_layers": -1}, "expected 1 to 2, the text encoder's depth, found -1"),
+        ({"tuned_layers": 1, "text": "features"}, "features brought along have no encoder to tune"),
+    ],
+)
+def test_layers_that_there_are_not_are_refused(open_data, changes, message):
+    with pytest.raises(DataError, match=rf"encode\.tuned_layers: {message}"):
+        extract.run(open_data("mosi", **changes))
+
+
 def test_two_runs_from_scratch_give_the_same_bytes(open_data):
-    workspace = open_data("memotion")
+    workspace = open_data("memotion", tuned_layers=1)
     digests = []
     for _ in range(2):
         extract.run(workspace)
         files = sorted(path for path in workspace.features.rglob("*") if path.is_file())
-        digests.append({path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files})
+        digests.append(
+            {path.relative_to(workspace.features): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+        )
         shutil.rmtree(workspace.features)
     assert digests[0] == digests[1]
 

@@ -6,8 +6,12 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from transformers import BertConfig, BertModel
 
+from gexsent.encoders.layers import TopLayers
 from gexsent.errors import DataError
+from gexsent.features import FeatureStore, extract
 from gexsent.model import load_model
 from gexsent.stages import fits, prepare, train
 from gexsent.training import loop
@@ -42,6 +46,16 @@ def test_leaves_a_loadable_fit_for_each_system_and_seed(open_project, files_unde
         assert config.temporal  # these are clips
         record = (workspace.models / fit / "encoders.json").read_bytes()
         assert record == (workspace.features / "encoders.json").read_bytes()
+
+
+def test_variants_with_modality_dropout_are_planned_last_and_where_samples_have_both(open_project):
+    workspace = open_project(dropout_systems=["gexsent"], seeds=1)
+    assert [job.config.system for _, job in train.jobs(workspace)] == ["gexsent", "text_only", "gexsent+dropout"]
+    ids = pd.read_parquet(workspace.table)["id"].tolist()
+    extract(
+        workspace.features / "vision", ids, lambda part: [np.zeros((0, 5))] * len(part), width=5, fingerprint="none"
+    )
+    assert [job.config.system for _, job in train.jobs(workspace)] == ["gexsent", "text_only"]
 
 
 @pytest.mark.usefixtures("one_process")
@@ -222,9 +236,42 @@ def test_a_layout_without_intensities_gets_the_heads_that_there_are_labels_for(o
     assert {tuple(job.config.outputs) for job, *_ in plan} == {("sentiment",)}
 
 
+@pytest.mark.usefixtures("one_process")
+def test_a_fine_tuned_system_needs_its_layers(open_project):
+    """Without them an error that says how to get them; with them a fit beside the others, which learn as before."""
+    workspace = open_project(systems=["gexsent", "gexsent_finetuned"], seeds=1)
+    with pytest.raises(DataError, match=r"text_lower: no layers to tune; set encode\.tuned_layers to 1 or more"):
+        train.run(workspace)
+    folder, text = workspace.features / "text_lower", FeatureStore.open(workspace.features / "text")
+    config = BertConfig(
+        vocab_size=9, hidden_size=text.width, num_hidden_layers=2, num_attention_heads=1, intermediate_size=8
+    )
+    TopLayers.of(BertModel(config), 1).save(folder)
+    rows = dict(zip(text.ids, map(text.row, range(len(text.ids))), strict=True))
+    extract(folder, text.ids[:-1], lambda ids: [rows[id_] for id_ in ids], width=text.width, fingerprint="short")
+    with pytest.raises(DataError, match="text_lower: other ids or lengths than those of the text; run the extract"):
+        train.run(workspace)
+    extract(folder, text.ids, lambda ids: [rows[id_][::-1] for id_ in ids], width=text.width, fingerprint="lower")
+    frozen, tuned = [fit.job for fit in train.jobs(workspace)]
+    assert torch.equal(tuned.samples.frozen_text.values, frozen.samples.text.values)
+    assert not torch.equal(tuned.samples.text.values, frozen.samples.text.values)
+    assert (frozen.text_layers, frozen.samples.frozen_text) == (None, None)
+    train.run(workspace)
+    model, config = load_model(workspace.fit("gexsent_finetuned", "official", 0))
+    assert config.system == "gexsent_finetuned"
+    mean, _ = frozen.samples.text.statistics(frozen.train_rows)
+    torch.testing.assert_close(model.text_in.mean, mean)
+
+
 def test_stores_with_different_ids_are_not_paired(open_project):
     workspace = open_project()
     index = workspace.features / "vision" / "index.json"
     index.write_text(index.read_text().replace("v001$_$0", "v001$_$x"))
     with pytest.raises(DataError, match="different ids"):
         train.load_samples(workspace)
+
+
+def test_a_fine_tuned_system_may_have_fewer_seeds(open_project):
+    params = open_project(seeds=3, tuned_seeds=2).params.train
+    assert len(train.seed_range(params, 1, "gexsent_finetuned")) == 2
+    assert len(train.seed_range(params, 1, "gexsent")) == 3

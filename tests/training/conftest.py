@@ -25,15 +25,19 @@ def make_params():
             "systems": ("gexsent",),
             "seeds": 1,
             "fold_seeds": 1,
+            "tuned_seeds": 1,
             "epochs": 3,
             "epoch_steps": 100,
             "patience": 10,
             "batch": 8,
             "lr": 0.01,
+            "encoder_lr": 0.01,
             "weight_decay": 0.05,
             "warmup": 0.1,
             "clip": 1.0,
             "token_dropout": 0.2,
+            "dropout_systems": (),
+            "modality_dropout": 0.5,
             "balance": 1.0,
             "average": 0.0,
         }
@@ -58,7 +62,24 @@ def make_tokens():
 
 
 @pytest.fixture(scope="session")
-def make_job(make_tokens):
+def text_layers():
+    """The upper two layers of a BERT as wide as the text features."""
+    from transformers import BertConfig, BertModel
+
+    from gexsent.encoders.layers import TopLayers
+    from gexsent.encoders.weights import seeded
+
+    with seeded(5):
+        model = BertModel(
+            BertConfig(
+                vocab_size=9, hidden_size=TEXT_WIDTH, num_hidden_layers=3, num_attention_heads=2, intermediate_size=8
+            )
+        )
+    return TopLayers.of(model, 2)
+
+
+@pytest.fixture(scope="session")
+def make_job(make_tokens, text_layers):
     """A job on 64 samples: 38 to train on, 16 to validate on, 10 (the last) that are in neither list.
 
     The label follows from the text features, some labels are missing, and test rows have targets here, as they never
@@ -102,6 +123,9 @@ def make_job(make_tokens):
             train_rows=torch.arange(38),
             valid_rows=torch.arange(38, 54),
         )
+        if system == "gexsent_finetuned":
+            frozen = Tokens(text.values.flip(1) / 3 - 1, text.offsets)  # as if layers had made them of the text
+            job = replace(job, samples=replace(job.samples, frozen_text=frozen), text_layers=text_layers)
         return replace(job, **changes)
 
     return make

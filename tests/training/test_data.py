@@ -6,7 +6,7 @@ import torch
 
 from gexsent.model.batch import Batch
 from gexsent.tasks import TASKS
-from gexsent.training.data import Samples, Tokens, epoch, hide_tokens, in_order, targets
+from gexsent.training.data import Samples, Tokens, epoch, hide_modality, hide_tokens, in_order, targets
 
 
 @pytest.fixture
@@ -154,3 +154,27 @@ def test_hiding_follows_the_generator_and_treats_the_modalities_apart(batch):
     assert not torch.equal(first.text_mask, other.text_mask)
     both = (batch.text_mask.sum(1) >= 6) & (batch.vision_mask.sum(1) >= 6)
     assert not torch.equal(first.text_mask[both, :6], first.vision_mask[both])
+
+
+@pytest.mark.parametrize("share", [0.3, 1.0])
+def test_a_modality_is_hidden_whole_and_never_the_last_one(batch, share):
+    hidden = hide_modality(batch, share, generator())
+    both = batch.text_mask.any(1) & batch.vision_mask.any(1)
+    lost = {}
+    for name in ("text_mask", "vision_mask"):
+        before, after = getattr(batch, name), getattr(hidden, name)
+        lost[name] = (after != before).any(1)
+        assert not after[lost[name]].any() and torch.equal(after[~lost[name]], before[~lost[name]])
+        assert not lost[name][~both].any()
+    assert not (lost["text_mask"] & lost["vision_mask"]).any()
+    either = (lost["text_mask"] | lost["vision_mask"])[both].float().mean()
+    assert float(either) == pytest.approx(share, abs=0.1)
+    assert float(lost["text_mask"][both].float().mean()) == pytest.approx(share / 2, abs=0.1)
+    assert hidden.text is batch.text and hidden.vision is batch.vision
+
+
+def test_hiding_no_modality_draws_nothing(batch):
+    source = generator()
+    before = source.get_state()
+    assert hide_modality(batch, 0.0, source) is batch
+    assert torch.equal(source.get_state(), before)

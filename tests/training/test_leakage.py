@@ -13,7 +13,7 @@ from gexsent.training.data import Tokens
 from gexsent.training.loop import _Run
 
 TEST_ROWS = torch.arange(54, 64)
-SYSTEMS = ("gexsent", "text_only", "vision_only", "late_fusion", "tfn", "mult", "misa", "released")
+SYSTEMS = ("gexsent", "text_only", "vision_only", "late_fusion", "tfn", "mult", "misa", "released", "gexsent_finetuned")
 
 
 def scaled(samples, rows, factor):
@@ -83,7 +83,7 @@ def test_features_are_standardised_by_training_tokens(make_job, make_params, sys
     found = {n: m for n, m in _Run(job, make_params(), "cpu").model.named_modules() if isinstance(m, TokenInput)}
     for name, module in found.items():
         sees_vision = "vision" in name or system == "vision_only"
-        tokens = job.samples.vision if sees_vision else job.samples.text
+        tokens = job.samples.vision if sees_vision else job.samples.frozen_text or job.samples.text
         offsets, values = tokens.offsets.numpy(), tokens.values.double().numpy()
         kept = np.concatenate([values[offsets[r] : offsets[r + 1]] for r in job.train_rows.tolist()])
         np.testing.assert_allclose(module.mean, kept.mean(0), rtol=1e-5)

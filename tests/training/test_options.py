@@ -24,13 +24,15 @@ from gexsent.training.loop import _groups, _Run, _warmup_cosine
         ("token_dropout", 0.0),
         ("balance", 0.0),
         ("average", 0.9),
+        ("encoder_lr", 0.02),
     ],
 )
 def test_each_setting_changes_the_weights(tmp_path, make_job, make_params, bytes_of, name, value):
     params, changed = make_params(), make_params(**{name: value})
     assert getattr(params, name) != value
+    system = "gexsent_finetuned" if name == "encoder_lr" else "late_fusion"
     for folder, settings in (("a", params), ("b", changed)):
-        loop.fit(make_job("late_fusion"), settings, tmp_path / folder)
+        loop.fit(make_job(system), settings, tmp_path / folder)
     assert bytes_of(tmp_path / "a")["model.safetensors"] != bytes_of(tmp_path / "b")["model.safetensors"]
 
 
@@ -98,10 +100,33 @@ def test_weight_decay_pulls_matrices_and_nothing_else(make_job, make_params):
         torch.testing.assert_close(parameter.detach(), factor * before[name], msg=name)
 
 
-def test_every_parameter_is_trained_once(make_job, make_params):
-    model = _Run(make_job(), make_params(), "cpu").model
-    grouped = [id(p) for group in _groups(model, 0.1) for p in group["params"]]
+@pytest.mark.parametrize("system", ["gexsent", "gexsent_finetuned"])
+def test_every_parameter_is_trained_once(make_job, make_params, system):
+    model = _Run(make_job(system), make_params(), "cpu").model
+    grouped = [id(p) for group in _groups(model, make_params()) for p in group["params"]]
     assert sorted(grouped) == sorted(id(p) for p in model.parameters())
+
+
+def test_encoder_layers_have_a_rate_of_their_own_and_the_same_schedule(make_job, make_params):
+    run = _Run(make_job("gexsent_finetuned"), make_params(lr=0.1, encoder_lr=0.002, weight_decay=0.5, warmup=0), "cpu")
+    layers = {id(p) for p in run.model.text_layers.parameters()}
+    for group in run.optimizer.param_groups:
+        assert {id(p) in layers for p in group["params"]} == {group["lr"] == 0.002}
+        assert {p.ndim > 1 for p in group["params"]} == {group["weight_decay"] == 0.5}
+    run.one_epoch()  # 5 of 15 steps
+    share = 0.5 * (1 + math.cos(math.pi * 5 / 15))
+    assert sorted({group["lr"] for group in run.optimizer.param_groups}) == pytest.approx([0.002 * share, 0.1 * share])
+
+
+def test_at_a_rate_of_nothing_the_encoder_layers_stay_as_they_come(tmp_path, make_job, make_params):
+    job = make_job("gexsent_finetuned")
+    before = {name: value.clone() for name, value in job.text_layers.state_dict().items()}
+    for rate in (0.0, 0.01):
+        loop.fit(job, make_params(encoder_lr=rate), tmp_path / str(rate))
+        model, _ = loop.load_model(tmp_path / str(rate))
+        found = model.text_layers.state_dict()
+        assert all(torch.equal(value, before[name]) for name, value in found.items()) is (rate == 0)
+    assert all(torch.equal(value, before[name]) for name, value in job.text_layers.state_dict().items())
 
 
 @pytest.mark.parametrize("average", [0.0, 0.5, 0.98])
@@ -150,6 +175,32 @@ def test_tokens_are_hidden_in_training_alone(make_job, make_params, share):
     whole = int(lengths[run.job.train_rows].sum())
     assert (shown[True] == whole) if share == 0 else (shown[True] < 0.8 * whole)
     assert shown[False] == int(lengths[run.job.valid_rows].sum())
+
+
+@pytest.mark.parametrize(("system", "share"), [("late_fusion", 0.5), ("late_fusion+dropout", 0.5)])
+def test_modalities_are_hidden_in_the_training_of_the_variant_alone(make_job, make_params, system, share):
+    run = _Run(make_job(system), make_params(token_dropout=0.0, modality_dropout=share), "cpu")
+    with_both = {True: 0, False: 0}
+
+    def count(model, inputs):
+        with_both[model.training] += int((inputs[0].text_mask.any(1) & inputs[0].vision_mask.any(1)).sum())
+
+    for model in (run.model, run.averaged):
+        model.register_forward_pre_hook(count)
+    run.one_epoch()
+    lengths = [tokens.lengths > 0 for tokens in (run.samples.text, run.samples.vision)]
+    there = lengths[0] & lengths[1]
+    whole = int(there[run.job.train_rows].sum())
+    assert with_both[False] == int(there[run.job.valid_rows].sum())
+    assert with_both[True] < 0.8 * whole if "+" in system else with_both[True] == whole
+
+
+def test_without_its_share_the_variant_is_the_system_itself_to_the_last_bit(tmp_path, make_job, make_params, bytes_of):
+    params = make_params(modality_dropout=0.0)
+    for name in ("gexsent", "gexsent+dropout"):
+        loop.fit(make_job(name), params, tmp_path / name)
+    weights = [bytes_of(tmp_path / name)["model.safetensors"] for name in ("gexsent", "gexsent+dropout")]
+    assert weights[0] == weights[1]
 
 
 def test_balance_reaches_the_criterion(make_job, make_params):

@@ -1,5 +1,6 @@
 """The same seed gives the same bytes, whether or not the fit was stopped on the way."""
 
+import copy
 import json
 import shutil
 from dataclasses import replace
@@ -11,7 +12,8 @@ from gexsent import digest
 from gexsent.errors import DataError
 from gexsent.training import loop
 
-SYSTEMS = ("gexsent", "flat_moe", "text_only", "late_fusion", "mult", "misa", "released")
+SYSTEMS = ("gexsent", "flat_moe", "text_only", "late_fusion", "mult", "misa", "released", "gexsent_finetuned")
+EVERY = {"gexsent", "no_gam", "gexsent_finetuned", "text_only", "mult", "misa", "released", "released_masked"}
 
 
 class Killed(Exception):
@@ -43,7 +45,8 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path, make_job, make_params, byt
         loop.fit(make_job(system), make_params(epochs=2, epoch_steps=2), tmp_path / name)
         torch.rand(17)  # what else draws random numbers in the process does not matter
     first, second = bytes_of(tmp_path / "a"), bytes_of(tmp_path / "b")
-    assert set(first) == {"model.safetensors", "config.json", "history.jsonl", "fit.json"}
+    layers = {"text_layers.json"} if system == "gexsent_finetuned" else set()
+    assert set(first) == {"model.safetensors", "config.json", "history.jsonl", "fit.json"} | layers
     assert first == second
 
 
@@ -56,7 +59,9 @@ def test_another_seed_differs_in_weights_and_in_course(tmp_path, make_job, make_
     assert first["config.json"] == second["config.json"]
 
 
-@pytest.mark.parametrize(("system", "limit"), [("gexsent", 1), ("gexsent", 3), ("late_fusion", 2), ("released", 2)])
+@pytest.mark.parametrize(
+    ("system", "limit"), [("gexsent", 1), ("gexsent", 3), ("late_fusion", 2), ("released", 2), ("gexsent_finetuned", 2)]
+)
 def test_a_killed_fit_goes_on_to_the_same_bytes(tmp_path, make_job, make_params, bytes_of, kill_after, system, limit):
     job, params = make_job(system), make_params(epochs=4, epoch_steps=2, average=0.9)
     loop.fit(job, params, tmp_path / "whole")
@@ -163,10 +168,28 @@ def test_what_decides_the_result_is_in_the_key(make_job, make_params):
     assert len(set(keys)) == len(keys)
 
 
+def test_the_encoder_layers_are_in_the_key_of_a_fine_tuned_system_alone(make_job, make_params, text_layers):
+    job, plain = make_job("gexsent_finetuned"), make_job()
+    other = copy.deepcopy(text_layers)
+    with torch.no_grad():
+        next(other.parameters())[0] += 1
+    keys = [one.key(make_params()) for one in (job, replace(job, text_layers=other))]
+    keys.append(job.key(make_params(encoder_lr=0.5)))
+    assert len(set(keys)) == 3
+    assert plain.key(make_params(encoder_lr=0.5)) == plain.key(make_params())
+
+
 def test_which_other_fits_are_asked_for_is_not_in_the_key(make_job, make_params):
     """More seeds or systems leave those that are there as they are."""
     key = make_job().key(make_params())
     assert make_job().key(make_params(seeds=9, fold_seeds=4, systems=("gexsent", "released"))) == key
+    assert make_job().key(make_params(dropout_systems=("gexsent",))) == key
+
+
+def test_the_share_of_modality_dropout_is_in_the_key_of_the_fits_that_use_it(make_job, make_params):
+    shares = [make_params(modality_dropout=share) for share in (0.1, 0.2)]
+    plain, dropped = ({make_job(name).key(params) for params in shares} for name in ("gexsent", "gexsent+dropout"))
+    assert len(plain) == 1 and len(dropped) == 2 and not plain & dropped
 
 
 @pytest.fixture
@@ -189,14 +212,16 @@ def copied_code(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("file", "followers"),
     [
-        ("model/gexsent.py", {"gexsent", "no_gam"}),
-        ("model/experts.py", {"gexsent", "no_gam"}),
-        ("model/parts.py", {"gexsent", "no_gam", "text_only", "mult", "misa"}),
+        ("model/finetuned.py", {"gexsent_finetuned"}),
+        ("encoders/layers.py", {"gexsent_finetuned"}),
+        ("model/gexsent.py", {"gexsent", "no_gam", "gexsent_finetuned"}),
+        ("model/experts.py", {"gexsent", "no_gam", "gexsent_finetuned"}),
+        ("model/parts.py", {"gexsent", "no_gam", "gexsent_finetuned", "text_only", "mult", "misa"}),
         ("model/mult.py", {"mult", "misa"}),  # MISA borrows a block
         ("model/released.py", {"released", "released_masked"}),
-        ("model/batch.py", {"gexsent", "no_gam", "text_only", "mult", "misa", "released", "released_masked"}),
-        ("training/decide.py", {"gexsent", "no_gam", "text_only", "mult", "misa", "released", "released_masked"}),
-        ("tasks.py", {"gexsent", "no_gam", "text_only", "mult", "misa", "released", "released_masked"}),
+        ("model/batch.py", EVERY),
+        ("training/decide.py", EVERY),
+        ("tasks.py", EVERY),
         ("report/tables.py", set()),
     ],
 )
@@ -204,12 +229,11 @@ def test_the_key_follows_the_code_of_the_system_and_of_the_training(
     make_job, make_params, copied_code, file, followers
 ):
     folder, forget = copied_code
-    systems = ("gexsent", "no_gam", "text_only", "mult", "misa", "released", "released_masked")
-    before = {name: make_job(name).key(make_params()) for name in systems}
+    before = {name: make_job(name).key(make_params()) for name in EVERY}
     with (folder / file).open("a") as source:
         source.write("# changed\n")
     forget()
-    assert {name for name in systems if make_job(name).key(make_params()) != before[name]} == followers
+    assert {name for name in EVERY if make_job(name).key(make_params()) != before[name]} == followers
 
 
 def test_the_key_follows_what_makes_the_system_of_its_class(make_job, make_params, monkeypatch):

@@ -1,0 +1,184 @@
+"""From predictions under damage to curves, areas under them, and paired intervals of the areas.
+
+The area under a curve is its mean height over the levels of its protocol (trapezoids), in the metric's own units: an
+area equals the score itself where damage does nothing. Areas are linear in the scores of the levels, so that their
+bootstrap is the one of `compare`: the same draws of whole groups for every level, run and system.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+
+from gexsent.evaluation import compare
+from gexsent.evaluation.compare import REFERENCE, Bootstrap
+from gexsent.evaluation.measures import MEASURES
+from gexsent.evaluation.robustness import LEVELS, WHOLE, Columns, Condition, Fit
+from gexsent.model.build import DROPOUT
+
+HEADLINES = {"mosi": ("mae",), "mosei": ("mae",), "memotion": ("macro_f1_a", "macro_f1_b", "macro_f1_c")}
+Outcomes = Mapping[Fit, Mapping[Condition, Columns]]
+
+
+def _rows(labels: pd.DataFrame, columns: Columns) -> pd.DataFrame:
+    # Built in one go: `assign`, a column at a time, takes most of the time that scoring takes.
+    predicted = {name: values for name, values in columns.items() if name.startswith("pred_")}
+    return pd.DataFrame({name: labels[name].array for name in labels} | predicted)
+
+
+def weights(protocol: str) -> dict[float, float]:
+    """{level: weight} of the area under a curve with these levels, as the trapezoid rule has it; they sum to 1."""
+    levels = np.array(LEVELS[protocol])
+    half = np.diff(levels) / 2
+    return dict(
+        zip(LEVELS[protocol], (np.append(half, 0) + np.append(0, half)) / (levels[-1] - levels[0]), strict=True)
+    )
+
+
+def protocols(outcomes: Outcomes) -> list[str]:
+    """Those that were run, in the order of LEVELS."""
+    found = {condition.protocol for conditions in outcomes.values() for condition in conditions}
+    return [name for name in LEVELS if name in found]
+
+
+def run_weights(runs: Sequence[tuple[int, Condition]], protocol: str) -> np.ndarray:
+    """Weight (K,) of each run (seed, condition) of a system in its area: at each level the mean over seeds and draws."""
+    result = np.zeros(len(runs))
+    for level, weight in weights(protocol).items():
+        name = protocol if level else WHOLE
+        columns = [k for k, (_, c) in enumerate(runs) if c.protocol == name and c.level == level]
+        result[columns] = weight / len(columns)
+    return result
+
+
+def score(
+    outcomes: Outcomes, labels: pd.DataFrame, dataset: str, *, draws: int = compare.DRAWS, seed: int = compare.SEED
+) -> tuple[pd.DataFrame, dict[tuple[str, str], Bootstrap]]:
+    """Curves, and the areas under those of the headline metrics.
+
+    Args:
+        outcomes: prediction columns in the order of `labels`.
+        labels: with `group`.
+
+    Returns:
+        Columns system, seed, protocol, level, draw, and the metrics of MEASURES, a row a fit and condition; and
+        {(protocol, metric): Bootstrap of the area of every system}.
+    """
+    by_group = labels.reset_index(drop=True).sort_values(["group", "partition", "id"])
+    order = by_group.index.to_numpy()
+    starts = np.flatnonzero(by_group["group"].ne(by_group["group"].shift()).to_numpy())
+    names = protocols(outcomes)
+    records: list[dict] = []
+    point: dict[tuple[str, str], dict[str, float]] = {(p, m): {} for p in names for m in HEADLINES[dataset]}
+    drawn: dict[tuple[str, str], dict[str, np.ndarray]] = {key: {} for key in point}
+    seeds: dict[str, int] = {}
+    for system, runs in _by_system(outcomes):
+        rows = [_rows(by_group, {name: v[order] for name, v in columns.items()}) for columns in runs.values()]
+        known = {name: measure for name, measure in MEASURES[dataset].items() if measure.is_known(rows[0])}
+        sums = {
+            name: np.stack([np.add.reduceat(measure.terms(part), starts, axis=0) for part in rows], axis=1)  # (G, K, T)
+            for name, measure in known.items()
+        }
+        scores = {name: measure.score(sums[name].sum(0)) for name, measure in known.items()}  # (K,)
+        for k, (fit_seed, condition) in enumerate(runs):
+            record = {"system": system, "seed": fit_seed} | asdict(condition)
+            records.append(record | {name: values[k] for name, values in scores.items()})
+        headlines = {name: known[name] for name in HEADLINES[dataset] if name in known}
+        resampled = compare.score_draws(
+            headlines, {n: sums[n] for n in headlines}, len(starts), draws, seed
+        )  # (draws, K)
+        seeds[system] = len({fit_seed for fit_seed, _ in runs})
+        for protocol in names:
+            weight = run_weights(list(runs), protocol)
+            for name in headlines:
+                point[protocol, name][system] = float(scores[name] @ weight)
+                drawn[protocol, name][system] = resampled[name] @ weight
+    boots = {
+        key: Bootstrap(pd.Series(values), pd.DataFrame(drawn[key]), pd.Series(seeds), len(starts))
+        for key, values in point.items()
+        if values
+    }
+    return pd.DataFrame(records).round(6), boots
+
+
+def _by_system(outcomes: Outcomes) -> Iterator[tuple[str, dict[tuple[int, Condition], Columns]]]:
+    for system in dict.fromkeys(system for system, _ in outcomes):
+        yield (
+            system,
+            {
+                (seed, condition): columns
+                for (name, seed), found in outcomes.items()
+                if name == system
+                for condition, columns in found.items()
+            },
+        )
+
+
+def table(boots: Mapping[tuple[str, str], Bootstrap]) -> pd.DataFrame:
+    """A row a protocol, metric and system: area with its interval, and its difference from a reference.
+
+    The reference is GEXSent; a system with modality dropout is also set against the same system without. p_holm is
+    corrected over all differences of the table.
+    """
+    named = {"/".join(key): boot for key, boot in boots.items()}
+    own = compare.intervals(named).drop(columns=["undefined"])
+    systems = list(next(iter(named.values())).draws)
+    pairs = [compare.pairs(named)]
+    for variant in [s for s in systems if s.endswith(DROPOUT) and s != REFERENCE + DROPOUT]:
+        base = variant.removesuffix(DROPOUT)
+        two = {k: Bootstrap(b.point, b.draws[[base, variant]], b.seeds, b.groups) for k, b in named.items()}
+        pairs.append(compare.pairs(two, base))
+    against = pd.concat(pairs, ignore_index=True).drop(columns=["n_groups", "seeds"])
+    against["p_holm"] = compare.holm(against["p"].to_numpy(float)).round(6)
+    against = against.rename(columns={"low": "difference_low", "high": "difference_high"})
+    result = own.merge(against, on=["metric", "system"], how="left")
+    split = result.pop("metric").str.split("/", expand=True)
+    result.insert(0, "protocol", split[0])
+    result.insert(1, "metric", split[1])
+    return result
+
+
+def in_conflict(outcomes: Outcomes, dataset: str) -> np.ndarray | None:
+    """(N,) bool: the sign (MOSI, MOSEI) or class (Memotion) of text alone and of vision alone differ, each on the mean
+    over its seeds; None where one of them was not trained. A predicted intensity of exactly 0 has no sign."""
+    views = {}
+    for system in ("text_only", "vision_only"):
+        whole = [found[Condition(WHOLE, 0.0)] for (name, _), found in outcomes.items() if name == system]
+        if not whole:
+            return None
+        if dataset == "memotion":
+            names = [name for name in whole[0] if name.startswith("p_sentiment_")]
+            views[system] = np.mean([[columns[name] for name in names] for columns in whole], axis=0).argmax(0)
+        else:
+            views[system] = np.sign(np.mean([columns["pred_intensity"] for columns in whole], axis=0))
+    text, vision = views["text_only"], views["vision_only"]
+    return text != vision if dataset == "memotion" else text * vision < 0
+
+
+def conflict(outcomes: Outcomes, labels: pd.DataFrame, dataset: str, subset: np.ndarray) -> pd.DataFrame:
+    """Scores where the modalities disagree (`where` = conflict) and elsewhere (agreement), a row a metric and system,
+    with interval and difference from GEXSent, as `compare` has them. p_holm is corrected within each of the two."""
+    whole = pd.concat(
+        [
+            labels[["partition", "id"]].assign(system=system, seed=seed, **found[Condition(WHOLE, 0.0)])
+            for (system, seed), found in outcomes.items()
+        ],
+        ignore_index=True,
+    )
+    parts = []
+    for where, chosen in (("conflict", subset), ("agreement", ~subset)):
+        rows = labels[chosen]
+        if rows.empty:
+            continue
+        keys = rows[["partition", "id"]]
+        boots = compare.bootstrap(whole.merge(keys, on=["partition", "id"]), rows, dataset)
+        boots = {name: boots[name] for name in HEADLINES[dataset] if name in boots}
+        pairs = compare.pairs(boots).drop(columns=["n_groups", "seeds"])
+        pairs = pairs.rename(columns={"low": "difference_low", "high": "difference_high"})
+        own = compare.intervals(boots).drop(columns=["undefined"])
+        part = own.merge(pairs, on=["metric", "system"], how="left")
+        part.insert(0, "where", where)
+        part.insert(1, "rows", len(rows))
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
