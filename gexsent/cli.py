@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gexsent import params as params_module
 from gexsent.errors import DataError
-from gexsent.workspace import Workspace, open_workspace, project_root, raw_root
+from gexsent.workspace import open_workspace, project_root, raw_root
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -91,10 +91,7 @@ def _check(options: argparse.Namespace) -> None:
 def _source(options: argparse.Namespace) -> None:
     from gexsent.stages import source
 
-    root = project_root()
-    params = params_module.load(root / "params.yaml", options.edition)  # once: half of this command's time is YAML
-    for name in params.datasets:
-        fingerprint = source.run(Workspace(root, options.edition, name, params))
+    for name, fingerprint in source.run_all(project_root(), options.edition).items():
         print(f"{name}: {fingerprint['layout'] or 'not found; it will be left out'}")
 
 

@@ -7,15 +7,15 @@ jump each time one of them drops out.
 """
 
 from collections.abc import Iterable, Mapping
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gexsent.report.style import COLOURS, SYSTEM_NAMES, annotate, system_name
+from gexsent.report.style import COLOURS, SPARE_COLOURS, SYSTEM_NAMES, annotate, system_name
 
 FIT = ["system", "partition", "seed"]
 GROUP_COLOURS = {"text": COLOURS["text_only"], "vision": COLOURS["vision_only"], "shared": "#E69F00"}
@@ -157,7 +157,7 @@ def auxiliary(history: pd.DataFrame, edition: str) -> Figure | None:
         1, len(names), figsize=(max(NARROWEST, 4.2 * len(names) + 1.6), 3.0), sharey=True, squeeze=False
     )
     columns = _columns(history, "aux_")
-    colours = dict(zip(columns, sns.color_palette("colorblind", len(columns)).as_hex(), strict=True))
+    colours = dict(zip(columns, cycle(SPARE_COLOURS), strict=False))
     for axis, system in zip(axes[0], names, strict=True):
         part = _of(history, system)
         _band(axis, spread(part, "train_loss"), "black", "tasks (training loss)")

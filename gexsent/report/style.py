@@ -4,7 +4,7 @@ two runs."""
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import seaborn as sns
+from IPython import get_ipython
 from matplotlib.figure import Figure
 
 SYSTEM_NAMES = {
@@ -53,6 +53,8 @@ COLOURS = {
     "misa": "#C9B400",
     "released": "#7F7F7F",
 }
+# For whatever has no colour of its own: seaborn's colour-blind palette, of which the import takes a second.
+SPARE_COLOURS = ("#0173B2", "#DE8F05", "#029E73", "#D55E00", "#CC78BC", "#CA9161", "#FBAFE4", "#949494", "#ECE133")
 DATASET_NAMES = {"mosi": "CMU-MOSI", "mosei": "CMU-MOSEI", "memotion": "Memotion"}
 SENTIMENT_COLOURS = {-1: "#B2182B", 0: "#9E9E9E", 1: "#2166AC"}
 EDITION_NOTES = {
@@ -66,9 +68,24 @@ EDITION_NOTES = {
 
 def use_style() -> None:
     """Set matplotlib's defaults; call it once, before the first figure."""
-    sns.set_theme(context="notebook", style="whitegrid", font_scale=0.9)
+    plt.style.use("seaborn-v0_8-whitegrid")
     plt.rcParams.update(
         {
+            "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same letters on every machine
+            "font.size": 10.8,
+            "axes.labelsize": 10.8,
+            "axes.titlesize": 10.8,
+            "legend.fontsize": 9.9,
+            "legend.title_fontsize": 10.8,
+            "xtick.labelsize": 9.9,
+            "ytick.labelsize": 9.9,
+            "axes.linewidth": 1.25,
+            "xtick.major.pad": 6,
+            "ytick.major.pad": 6,
+            "xtick.bottom": False,
+            "ytick.left": False,
+            "patch.edgecolor": "white",
+            "patch.force_edgecolor": True,
             "figure.dpi": 100,
             "savefig.dpi": 160,
             "figure.constrained_layout.use": True,
@@ -77,10 +94,15 @@ def use_style() -> None:
             "axes.titleweight": "bold",
             "axes.titlelocation": "left",
             "grid.color": "#E6E6E6",
-            "legend.frameon": False,
             "pdf.fonttype": 42,  # text stays text in the PDF
         }
     )
+    if shell := get_ipython():
+        # A notebook would crop each figure to what is drawn, and draw it once more to find out what that is. The layout
+        # above leaves nothing to crop.
+        from matplotlib_inline.config import InlineBackend
+
+        InlineBackend.instance(parent=shell).print_figure_kwargs = {"bbox_inches": None}
 
 
 def annotate(figure: Figure, edition: str) -> Figure:
@@ -92,8 +114,12 @@ def annotate(figure: Figure, edition: str) -> Figure:
 
 
 def save(figure: Figure, folder: Path, name: str) -> Path:
-    """Write folder/name.png and name.pdf without dates, so that two runs give the same bytes; returns the PNG."""
+    """Write folder/name.png and name.pdf without dates, so that two runs give the same bytes; returns the PNG.
+
+    The layout is found once and then kept: it takes as long as the drawing, and all forms of a figure shall agree.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     figure.savefig(folder / f"{name}.png", metadata={"Software": None})
+    figure.set_layout_engine("none")
     figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
     return folder / f"{name}.png"

@@ -1,17 +1,17 @@
 """All data sets of an edition at once: one short table and one figure."""
 
 from collections.abc import Sequence
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gexsent.report.columns import HEADLINES, Column
 from gexsent.report.render import grid
 from gexsent.report.scores import Scores
-from gexsent.report.style import COLOURS, DATASET_NAMES, EDITION_NOTES, annotate, system_name
+from gexsent.report.style import COLOURS, DATASET_NAMES, EDITION_NOTES, SPARE_COLOURS, annotate, system_name
 from gexsent.report.tables import BOLD, DIRECTION, NOTHING, format_cell
 
 LEFT_OUT = (
@@ -62,8 +62,7 @@ def glance_figure(found: Sequence[Scores], edition: str) -> Figure:
     if not panels:
         raise ValueError("no data set has scores: there is nothing to draw")
     names = systems(found)
-    # Colours of named systems are fixed; others take what is left of seaborn's colour-blind palette, in order.
-    spare = iter(sns.color_palette("colorblind", len(names)).as_hex())
+    spare = cycle(SPARE_COLOURS)  # colours of named systems are fixed; others take these, in order
     colours = {name: COLOURS.get(name) or next(spare) for name in names}
     size = (max(7.5, 2.2 + 2.3 * len(panels)), 1.9 + 0.55 * len(names))
     figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)

@@ -26,7 +26,7 @@ def run(workspace: Workspace) -> tuple[FeatureStore, FeatureStore]:
     """Write features/text, features/vision and features/encoders.json; goes on where it was stopped.
 
     With encode.tuned_layers above 0 also features/text_lower: the states that enter so many top layers of the text
-    encoder, and these layers. Without, that folder is empty.
+    encoder, and these layers. Without, that folder says so.
 
     A sample without a text, or without media and features, has no tokens: that modality is absent.
 
@@ -49,10 +49,12 @@ def _text(workspace: Workspace, table: pd.DataFrame) -> tuple[FeatureStore, str]
     if not settings.tuned_layers:
         shutil.rmtree(workspace.features / "text_lower", ignore_errors=True)
         (workspace.features / "text_lower").mkdir(parents=True)
+        # A word instead of nothing: DVC warns of an empty folder each time it looks.
+        (workspace.features / "text_lower" / "none.txt").write_text("No layers to tune: encode.tuned_layers is 0.\n")
     if settings.text == FOUND:
         if settings.tuned_layers:
             raise DataError("encode.tuned_layers: features brought along have no encoder to tune; set it to 0")
-        if not (workspace.found / "text.npz").exists():
+        if not Ragged.load_npz(workspace.found / "text.npz").ids:
             raise DataError(
                 f"{workspace.raw}: encode.text is `{FOUND}`, and no text features were found for {workspace.dataset}: "
                 "put text.npz (ids, values, lengths) beside the labels, or set encode.text in params.yaml to an encoder"
@@ -132,10 +134,8 @@ def _vision(workspace: Workspace, table: pd.DataFrame) -> tuple[FeatureStore, st
 
 def _brought(workspace: Workspace, modality: str, table: pd.DataFrame) -> FeatureStore:
     """Features found by the prepare stage; where there are none, a store in which the modality is absent."""
-    path, ids = workspace.found / f"{modality}.npz", table.index.tolist()
-    ragged = Ragged(ids, np.zeros((0, 1), np.float16), np.zeros(len(ids), np.int64))
-    if path.exists():
-        ragged = Ragged.load_npz(path).align(ids)[0]
+    ids = table.index.tolist()
+    ragged = Ragged.load_npz(workspace.found / f"{modality}.npz").align(ids)[0]
     rows = {id_: slice(*ragged.offsets[row : row + 2]) for row, id_ in enumerate(ids)}
     return extract(
         workspace.features / modality,

@@ -3,19 +3,23 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from gexsent.data import sources, splits
+from gexsent.data.arrays import Ragged
 from gexsent.data.table import Dataset
 from gexsent.digest import full_disk_explained, write_atomically
 from gexsent.workspace import Workspace
+
+NOTHING = Ragged([], np.zeros((0, 1), np.float16), np.zeros(0, np.int64))
 
 
 def run(workspace: Workspace) -> Dataset:
     """Read, check and write one data set.
 
     Leaves table.parquet (no labels), labels/fit.parquet (training and validation labels of every partition),
-    labels/test.parquet, quarantine.csv, data.json and found/<modality>.npz.
+    labels/test.parquet, quarantine.csv, data.json and, without any sample where none was found, found/<modality>.npz.
 
     Raises:
         DataError: what is wrong with the raw files, and what to do; or the disk is full.
@@ -40,9 +44,7 @@ def _write(workspace: Workspace, dataset: Dataset) -> None:
         write_atomically(path, frame.to_parquet(index=False))
     workspace.found.mkdir(exist_ok=True)
     for modality in ("text", "vision"):
-        (workspace.found / f"{modality}.npz").unlink(missing_ok=True)
-        if modality in dataset.features:
-            dataset.features[modality].save_npz(workspace.found / f"{modality}.npz")
+        dataset.features.get(modality, NOTHING).save_npz(workspace.found / f"{modality}.npz")
     write_atomically(workspace.derived / "quarantine.csv", dataset.quarantine.frame().to_csv(index=False).encode())
     summary = json.dumps(sources.summary(dataset), indent=2) + "\n"
     write_atomically(workspace.derived / "data.json", summary.encode())

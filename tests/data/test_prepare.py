@@ -72,14 +72,15 @@ def test_features_found_are_written_and_stale_ones_removed(tmp_path, workspace, 
     label_csv(root=raw)
     space = workspace("mosi")
     ids = prepare.run(space).samples["id"].tolist()
-    assert list(space.found.iterdir()) == []
+    assert all(Ragged.load_npz(space.found / f"{modality}.npz").ids == [] for modality in ("text", "vision"))
     Ragged(ids[::-1], np.arange(6, dtype=np.float32)[:, None], np.ones(6, np.int64)).save_npz(raw / "vision_mine.npz")
     prepare.run(space)
     found = Ragged.load_npz(space.found / "vision.npz")
     assert (found.ids, found.values[:, 0].tolist()) == (ids, [5, 4, 3, 2, 1, 0])
+    assert Ragged.load_npz(space.found / "text.npz").ids == []
     (raw / "vision_mine.npz").unlink()
     prepare.run(space)
-    assert list(space.found.iterdir()) == []
+    assert Ragged.load_npz(space.found / "vision.npz").ids == []
 
 
 def test_the_quarantine_is_a_report_and_the_summary_counts_it(tmp_path, workspace, label_csv, mmsa_rows):
@@ -119,7 +120,8 @@ def test_two_runs_write_the_same_bytes(tmp_path, workspace, memes, many_memes):
     first = {path.name: path.read_bytes() for path in space.derived.rglob("*") if path.is_file()}
     prepare.run(space)
     assert {path.name: path.read_bytes() for path in space.derived.rglob("*") if path.is_file()} == first
-    assert set(first) == {"table.parquet", "fit.parquet", "test.parquet", "quarantine.csv", "data.json"}
+    tables = {"table.parquet", "fit.parquet", "test.parquet", "quarantine.csv", "data.json"}
+    assert set(first) == tables | {"text.npz", "vision.npz"}
 
 
 def test_a_full_disk_is_explained_and_leaves_the_old_table(tmp_path, workspace, label_csv, mmsa_rows):

@@ -7,7 +7,8 @@ import pytest
 from gexsent.evaluation import areas, compare
 from gexsent.evaluation.robustness import LEVELS, WHOLE, Condition
 from gexsent.evaluation.score import dataset_metrics
-from gexsent.tasks import CATEGORIES, LEVELS as CATEGORY_LEVELS
+from gexsent.tasks import CATEGORIES
+from gexsent.tasks import LEVELS as CATEGORY_LEVELS
 
 pytestmark = pytest.mark.filterwarnings("ignore::gexsent.evaluation.metrics.MetricWarning")
 COUNT = 24

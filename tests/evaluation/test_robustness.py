@@ -1,5 +1,6 @@
 """Damage against plain oracles, and the runner against models that say what they were shown."""
 
+import itertools
 from types import SimpleNamespace
 
 import numpy as np
@@ -58,7 +59,7 @@ def test_a_share_of_no_whole_number_is_exact_on_average_and_every_position_is_as
 def test_draws_follow_their_seed_and_what_is_lost_stays_lost():
     lengths = torch.tensor(LENGTHS)
     sets = [robustness.dropped_positions(lengths, rate, 3) for rate in LEVELS["tokens"]]
-    assert all((less & ~more).sum() == 0 for less, more in zip(sets, sets[1:], strict=False))
+    assert all((less & ~more).sum() == 0 for less, more in itertools.pairwise(sets))
     assert torch.equal(sets[5], robustness.dropped_positions(lengths, 0.5, 3))
     assert not torch.equal(sets[5], robustness.dropped_positions(lengths, 0.5, 4))
 
@@ -105,7 +106,7 @@ def test_noise_has_the_deviation_asked_for_and_grows_in_proportion():
 def test_lost_samples_are_counted_and_nested():
     sets = [robustness.lost_samples(41, share, 2) for share in LEVELS["no_text"]]
     assert [int(s.sum()) for s in sets] == [0, 10, 20, 31, 41]
-    assert all(not (less & ~more).any() for less, more in zip(sets, sets[1:], strict=False))
+    assert all(not (less & ~more).any() for less, more in itertools.pairwise(sets))
 
 
 def test_masks_of_the_modalities_and_of_the_draws_are_independent():
