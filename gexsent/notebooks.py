@@ -106,7 +106,10 @@ def _joined(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]
 
 
 def _clean_output(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    output.get("metadata", {}).clear()
+    # Of the metadata only what a figure says to those who cannot see it is the same on every run.
+    if "metadata" in output:
+        said = {mime: kept for mime, kept in output.metadata.items() if isinstance(kept, dict) and "alt" in kept}
+        output.metadata = nbformat.from_dict({mime: {"alt": kept["alt"]} for mime, kept in said.items()})
     for mime, content in output.get("data", {}).items():
         if mime == "text/plain":
             output["data"][mime] = re.sub(r" at 0x[0-9a-f]+", "", content)  # addresses in reprs

@@ -245,3 +245,10 @@ def test_the_projects_own_stages_can_be_left_out(workspace, name):
     assert outputs and not any("$" in str(path) for path in outputs)
     notebooks.leave_out(name, workspace, workspace.results / "notebooks" / f"{name}_mosi.ipynb")
     assert all(path.exists() for path in outputs)
+
+
+def test_what_a_figure_says_to_those_who_cannot_see_it_is_kept():
+    metadata = {"image/png": {"alt": "a curve that falls", "width": 640}, "run": 3, "text/plain": {"width": 1}}
+    output = new_output("display_data", data={"image/png": "aGVsbG8="}, metadata=metadata)
+    cleaned = notebooks.clean(new_notebook(cells=[new_code_cell("show()", outputs=[output])]))
+    assert cleaned.cells[0].outputs[0].metadata == {"image/png": {"alt": "a curve that falls"}}
