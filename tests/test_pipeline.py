@@ -15,7 +15,7 @@ STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 NOTEBOOKS = {
     name: f"{number}_{name}" for number, name in enumerate(("prepare", "extract", "train", "evaluate", "tables"), 1)
 }
-NOTEBOOKS = {stage: f"0{name}" for stage, name in NOTEBOOKS.items()}
+NOTEBOOKS = {stage: f"0{name}" for stage, name in NOTEBOOKS.items()} | {"reliability": "08_reliability"}
 # Paths, errors and the running of notebooks decide where a result lies, not what it is. Tests hold them in place.
 PLUMBING = {
     "gexsent/digest.py",
