@@ -26,7 +26,7 @@ def run(root: Path) -> None:
     source.run_all(root, edition)
     try:
         with contextlib.chdir(root), Repo(str(root)) as repo:
-            ran = repo.reproduce(_to_check(repo, edition), single_item=True)
+            ran = [stage.addressing for stage in repo.reproduce(_to_check(repo, edition), single_item=True)]
     except DvcException as error:
         reason = f"{error}: {error.__cause__}" if error.__cause__ else str(error)
         raise DataError(f"the pipeline stopped: {reason}. What is finished is kept: run it again to go on") from error
@@ -35,7 +35,7 @@ def run(root: Path) -> None:
         print("\n" + table.read_text().rstrip())
     where = results.relative_to(root)
     print(f"\nTables {where}/tables, figures {where}/figures, executed notebooks {where}/notebooks")
-    if not ran:
+    if all(stage.startswith("source@") for stage in ran):
         print(f"Nothing changed: {where} is up to date with the code, the data and params.yaml.")
 
 
@@ -47,6 +47,7 @@ def _to_check(repo: "Repo", edition: str) -> list[str]:
     from dvc.repo.reproduce import plan_repro
 
     def is_known(stage: "Stage") -> bool:
-        return stage.name == f"source@{edition}" and not stage.changed_stage() and not stage.changed_outs()
+        is_source = stage.name == f"source@{edition}"
+        return is_source and not stage.changed_stage() and not any(out.status() for out in stage.outs)
 
     return [stage.addressing for stage in plan_repro(repo.index.graph) if not is_known(stage)]

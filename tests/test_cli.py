@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 from dvc.exceptions import DvcException
+from networkx import DiGraph
 from PIL import Image
 
 from gexsent import cli, notebooks, params
@@ -171,7 +172,7 @@ class Stopped(DvcException):
 
 @pytest.fixture
 def dvc(project, monkeypatch):
-    """Stand in for DVC: these stages run, or this is raised; collects (root, working directory)."""
+    """Stand in for DVC: these stages run, or this is raised; collects (root, working directory). There are no data."""
     calls = []
 
     def replace(stages, error=None):
@@ -180,13 +181,15 @@ def dvc(project, monkeypatch):
                 calls.append((Path(root), Path.cwd()))
 
             __enter__, __exit__ = (lambda self: self), (lambda self, *_: None)
+            index = SimpleNamespace(graph=DiGraph())
 
-            def reproduce(self):
+            def reproduce(self, targets, single_item):
                 if error:
                     raise error
                 return [SimpleNamespace(addressing=name) for name in stages]
 
         monkeypatch.setattr("dvc.repo.Repo", Repo)
+        monkeypatch.setattr("gexsent.stages.source.run_all", lambda root, edition: {})
         return calls
 
     return replace
@@ -237,47 +240,107 @@ def test_a_pipeline_that_stops_ends_with_status_2_and_says_how_to_go_on(dvc, cap
 
 @pytest.fixture
 def pipeline(project):
-    """A project whose pipeline is one stage that always runs and two that copy its file; runs `gexsent reproduce`."""
-    copy = {"cmd": "cat source > ${item}", "deps": ["source"], "outs": ["${item}"]}
+    """A project with a raw file of one data set, and the real `source` stage with two that copy what it found.
+
+    `copy@b` takes what `copy@a` made. Returns what runs `gexsent reproduce`, or another command given in its place.
+    """
+    path = project / "params.yaml"
+    path.write_text(re.sub(r"^edition: \w+", "edition: lite", path.read_text(), flags=re.MULTILINE))
+    write_labels(project, "one")
+    source = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]["source"]
+    found = "data/derived/lite/source/mosi.json"
     stages = {
-        "source": {
-            "matrix": {"edition": ["sample"]},
-            "cmd": "test -e source || echo one > source; echo looked",
-            "always_changed": True,
-            "outs": [{"source": {"persist": True}}],
-        },
-        "copy": {"foreach": ["a", "b"], "do": copy},
+        "copy@b": {"cmd": "cat a code.py > b", "deps": ["a", "code.py"], "outs": ["b"]},
+        "copy@a": {"cmd": f"cat {found} > a", "deps": [found], "outs": ["a"], "params": ["train.seeds"]},
+        "source": source | {"cmd": "python -m gexsent source --edition ${item.edition}"},
     }
-    (project / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    (project / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False).replace("copy@", "copy-"))
+    (project / "code.py").write_text("pass\n")
     (project / ".dvc" / "tmp").mkdir(parents=True)
     config = f"[core]\n no_scm = true\n analytics = false\n site_cache_dir = {project / 'site'}\n"
     (project / ".dvc" / "config").write_text(config)
 
-    def run():
-        return subprocess.run([sys.executable, "-m", "gexsent", "reproduce"], capture_output=True, text=True)
+    def run(*command):
+        command = command or ("gexsent", "reproduce")
+        return subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True)
 
     return run
 
 
-def test_a_real_pipeline_runs_once_then_says_that_nothing_changed(project, pipeline):
+def write_labels(project, text):
+    path = project / "data/raw/mosi/label.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"video_id,clip_id,text,label,annotation,mode\nv,1,{text},1.0,Positive,train\n")
+
+
+def ran(result):
+    """The stages that ran, or whose outputs DVC brought back from what it keeps of an earlier run."""
+    assert result.returncode == 0, result.stderr
+    return re.findall(r"(?:Running stage|Stage) '([^']+)'(?::| is cached)", result.stdout)
+
+
+NOTHING = "Nothing changed: results/lite is up to date"
+
+
+def test_a_pipeline_runs_once_in_order_then_nothing_runs_not_even_the_fingerprints(pipeline):
     first = pipeline()
-    assert first.returncode == 0, first.stderr
-    assert "Running stage 'copy@b'" in first.stdout and "looked" in first.stdout
-    assert "Nothing changed" not in first.stdout
+    assert ran(first) == ["source@lite", "copy-a", "copy-b"]
+    assert NOTHING not in first.stdout
     again = pipeline()
-    assert again.stdout.index("Running stage 'source@sample'") < again.stdout.index("looked")
-    assert "Running stage 'copy" not in again.stdout
-    assert again.stdout.endswith("is up to date with the code, the data and params.yaml.\n")
-    (project / "source").write_text("two\n")
-    assert "Nothing changed" not in pipeline().stdout
-    assert (project / "a").read_text() == "two\n"
+    assert ran(again) == []
+    assert NOTHING in again.stdout
+
+
+CHANGES = {
+    "raw data": (lambda root: write_labels(root, "two"), ["source@lite", "copy-a", "copy-b"]),
+    "raw data that are gone": (
+        lambda root: shutil.rmtree(root / "data/raw"), ["source@lite", "copy-a", "copy-b"]
+    ),
+    "code": (lambda root: (root / "code.py").write_text("1\n"), ["copy-b"]),
+    "a parameter": (
+        lambda root: (root / "params.yaml").write_text((root / "params.yaml").read_text().replace("seeds: 5", "seeds: 4")),
+        ["copy-a"],
+    ),
+    "a damaged output": (lambda root: (root / "a").write_text("damaged"), ["copy-a"]),
+    "a lost output": (lambda root: (root / "b").unlink(), ["copy-b"]),
+    "a damaged fingerprint": (lambda root: (root / "data/derived/lite/source/mosi.json").write_text("{}"), []),
+    "a lost lock": (lambda root: (root / "dvc.lock").unlink(), ["source@lite", "copy-a", "copy-b"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_change_of_anything_is_noticed_once(project, pipeline, what):
+    ran(pipeline())
+    kept = (project / "b").read_text()
+    change, expected = CHANGES[what]
+    change(project)
+    result = pipeline()
+    assert ran(result) == expected
+    assert (NOTHING in result.stdout) is (not expected)
+    assert ran(pipeline()) == []
+    same = what in ("a parameter", "a damaged output", "a lost output", "a damaged fingerprint", "a lost lock")
+    assert ((project / "b").read_text() == kept) is same
+
+
+def test_dvc_repro_by_hand_notices_changed_raw_data_and_agrees_with_gexsent_reproduce(project, pipeline):
+    ran(pipeline())
+    write_labels(project, "two")
+    assert ran(pipeline("dvc", "repro")) == ["source@lite", "copy-a", "copy-b"]
+    assert ran(pipeline()) == []
+
+
+def test_a_stop_between_the_fingerprints_and_dvc_costs_nothing(project, pipeline):
+    ran(pipeline())
+    write_labels(project, "two")
+    assert pipeline("gexsent", "source", "--edition", "lite").returncode == 0
+    assert ran(pipeline()) == ["source@lite", "copy-a", "copy-b"]
 
 
 def test_a_real_pipeline_that_stops_names_the_stage(project, pipeline):
-    (project / "source").mkdir()
+    (project / "code.py").unlink()
     stopped = pipeline()
     assert stopped.returncode == 2
-    assert "gexsent: the pipeline stopped: failed to reproduce" in stopped.stderr
+    assert "gexsent: the pipeline stopped: failed to reproduce 'copy-b'" in stopped.stderr
     assert "Traceback" not in stopped.stderr
 
 
