@@ -14,10 +14,11 @@ import sys
 import torch
 from torch.utils.benchmark import Timer
 
-from gexsent.model import SYSTEMS, Batch, ModelConfig, build
+from gexsent.model import SYSTEMS, Batch, ModelConfig, build, fine_tuned
 from gexsent.training.device import pick_device
 
 BASELINE = "text_only"
+FROZEN = [name for name in SYSTEMS if not fine_tuned(name)]  # the others need the layers of an encoder
 # Lite's sizes, and a batch of lite's: text as MiniLM gives it, seven by seven patches of a picture.
 BATCH, TEXT, VISION = 64, (24, 384), (49, 576)  # samples; tokens, features
 SIZES = {
@@ -82,7 +83,7 @@ def _memory(device: str) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("systems", nargs="*", help="default: all")
+    parser.add_argument("systems", nargs="*", help="default: all but fine-tuned ones")
     parser.add_argument("--seconds", type=float, default=2.0, help="time spent on each measurement")
     parser.add_argument("--alone", action="store_true", help="print the numbers of one system, bare")
     options = parser.parse_args()
@@ -92,7 +93,7 @@ def main() -> None:
     name = torch.cuda.get_device_name() if pick_device() == "cuda" else f"one CPU thread, {platform.machine()}"
     print(f"systems on {name}, {platform.system()}, torch {torch.__version__}; as ratios to {BASELINE}")
     base = None
-    for system in dict.fromkeys([BASELINE, *(options.systems or SYSTEMS)]):
+    for system in dict.fromkeys([BASELINE, *(options.systems or FROZEN)]):
         # A process each: memory that one system has asked for cannot be told from that of the next.
         command = [sys.executable, __file__, system, "--alone", f"--seconds={options.seconds}"]
         result = subprocess.run(command, capture_output=True, text=True, check=True).stdout

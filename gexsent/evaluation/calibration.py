@@ -24,22 +24,26 @@ def bins(confidence: np.ndarray, right: np.ndarray, *, count: int = BINS, equal:
         confidence: (N,) probability of the class that was chosen.
         right: (N,) whether it was the true one.
         count: at most so many bins.
-        equal: "mass", bins that hold equally many rows, or "width", equal stretches of [0, 1], empty ones left out.
+        equal: "mass", bins that hold equally many rows but for ties, or "width", equal stretches of [0, 1]; empty ones
+            are left out.
 
     Returns:
         One row a bin, least confident first: rows, confidence and accuracy (means).
     """
     if equal not in ("mass", "width"):
         raise ValueError(f"equal must be 'mass' or 'width', found {equal!r}")
-    order = np.argsort(confidence, kind="stable")
-    if equal == "mass":
-        parts = np.array_split(order, min(count, len(order)))
-    else:
-        # A confidence of exactly 1 belongs to the last bin.
-        place = np.minimum((confidence[order] * count).astype(int), count - 1)
-        parts = [order[place == index] for index in range(count)]
-    rows = [(len(part), confidence[part].mean(), right[part].mean()) for part in parts if len(part)]
+    in_width = np.minimum((confidence * count).astype(int), count - 1)  # a confidence of 1 belongs to the last bin
+    place = _equal_mass(confidence, count) if equal == "mass" else in_width
+    parts = [place == index for index in range(count)]
+    rows = [(part.sum(), confidence[part].mean(), right[part].mean()) for part in parts if part.any()]
     return pd.DataFrame(rows, columns=["rows", "confidence", "accuracy"])
+
+
+def _equal_mass(confidence: np.ndarray, count: int) -> np.ndarray:
+    """(N,) bin of each row. Equal confidences share a bin: parting them would make gaps of mere chance."""
+    ordered = np.sort(confidence)
+    firsts = [part[0] for part in np.array_split(ordered, min(count, len(ordered)))[1:]]
+    return np.searchsorted(np.unique(firsts), confidence, side="right")
 
 
 def error(table: pd.DataFrame) -> float:
@@ -60,11 +64,11 @@ def class_error(probability: np.ndarray, truth: np.ndarray, *, count: int = BINS
 
 def error_floor(confidence: np.ndarray, *, count: int = BINS, draws: int = 200, seed: int = 0) -> float:
     """The error, in bins of equal mass, to be expected of a model with these confidences (N,) that means every one."""
-    ordered = np.sort(confidence)
-    parts = np.array_split(np.arange(len(ordered)), min(count, len(ordered)))
-    right = np.random.default_rng(seed).random((draws, len(ordered))) < ordered
-    gaps = [len(part) * np.abs(ordered[part].mean() - right[:, part].mean(1)) for part in parts]
-    return float(np.sum(gaps, axis=0).mean() / len(ordered))
+    place = _equal_mass(confidence, count)
+    right = np.random.default_rng(seed).random((draws, len(confidence))) < confidence
+    parts = [place == index for index in np.unique(place)]
+    gaps = [part.sum() * np.abs(confidence[part].mean() - right[:, part].mean(1)) for part in parts]
+    return float(np.sum(gaps, axis=0).mean() / len(confidence))
 
 
 def brier(probability: np.ndarray, truth: np.ndarray) -> float:

@@ -8,6 +8,7 @@ for each kind of row, nor for a new row from a video that none of the calibratio
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,36 +74,37 @@ def surprise(probability: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return 1 - probability[np.arange(len(truth)), truth]
 
 
-def drawn_coverage(valid: Scores, test: Scores, level: float, *, draws: int, seed: int = 0) -> np.ndarray:
-    """(draws, 2): test rows covered, and test rows, when groups of both sides are drawn anew with replacement.
+def drawn_coverage(
+    valid: Scores, test: Scores, levels: Sequence[float], *, draws: int, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Test rows covered (levels, draws), and test rows (draws,), when groups of both sides are drawn anew.
 
-    Each draw calibrates on its own validation groups: the interval shows how far coverage depends on which videos were
-    at hand for calibration, and not only on which were tested.
+    Each draw calibrates on its own validation groups: an interval of these shows how far coverage depends on which
+    videos were at hand for calibration, and not only on which were tested.
     """
-    bound = _drawn_quantiles(valid, level, draws, seed)
+    bounds = _drawn_quantiles(valid, levels, draws, seed)  # (levels, draws)
     order, index, groups = _sorted(test)
-    ordered = test.values[order]
-    result, first = [], 0
+    below = np.searchsorted(test.values[order], bounds, side="right")  # rows that a bound covers
+    covered, rows, first = [], [], 0
     for counts in count_groups(groups, draws, seed + 1):
-        part = bound[first : first + len(counts)]
-        first += len(counts)
         through = np.cumsum(counts[:, index], axis=1)  # rows of the draw up to each score
-        below = np.searchsorted(ordered, part, side="right")
-        covered = np.where(below > 0, through[np.arange(len(part)), np.maximum(below - 1, 0)], 0)
-        result.append(np.stack([covered, through[:, -1]], axis=1))
-    return np.concatenate(result)
+        part = below[:, first : first + len(counts)]
+        covered.append(np.where(part > 0, through[np.arange(len(counts)), np.maximum(part - 1, 0)], 0))
+        rows.append(through[:, -1])
+        first += len(counts)
+    return np.concatenate(covered, axis=1), np.concatenate(rows)
 
 
-def _drawn_quantiles(valid: Scores, level: float, draws: int, seed: int) -> np.ndarray:
-    """(draws,): `quantile` of each draw of groups."""
+def _drawn_quantiles(valid: Scores, levels: Sequence[float], draws: int, seed: int) -> np.ndarray:
+    """(levels, draws): `quantile` of each draw of groups."""
     order, index, groups = _sorted(valid)
     ordered = np.append(valid.values[order], math.inf)
     bounds = []
     for counts in count_groups(groups, draws, seed):
         through = np.cumsum(counts[:, index], axis=1)
-        place = _place(through[:, -1], level)
-        bounds.append(ordered[(through < place[:, None]).sum(1)])
-    return np.concatenate(bounds)
+        places = [_place(through[:, -1], level) for level in levels]
+        bounds.append([ordered[(through < place[:, None]).sum(1)] for place in places])
+    return np.concatenate(bounds, axis=1)
 
 
 def _sorted(side: Scores) -> tuple[np.ndarray, np.ndarray, int]:

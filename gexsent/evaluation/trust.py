@@ -132,7 +132,8 @@ def scale(parts: Parts, fits: list[list[Scaling]]) -> Pairs:
 def calibrate(parts: Parts, fits: list[list[Scaling]], probabilities: Pairs) -> pd.DataFrame:
     """One row: mean and deviation over seeds of each score on the test rows of all partitions.
 
-    `reference_*` are the scores of always giving the class frequencies of the validation rows.
+    `reference_*` are the scores of always giving the class frequencies of the validation rows, with one added to each
+    count.
     """
     truth, pooled = _truth(parts), _pooled(probabilities)
     seeds = []
@@ -154,14 +155,14 @@ def calibrate(parts: Parts, fits: list[list[Scaling]], probabilities: Pairs) -> 
     row = {}
     for name in frame:
         row |= {f"{name}_mean": frame[name].mean(), f"{name}_sd": frame[name].std()}
-    constant = np.concatenate(
-        [
-            np.tile(np.bincount(valid.classes, minlength=3) / len(valid.rows), (len(test.rows), 1))
-            for valid, test in parts
-        ]
-    )
+    constant = np.concatenate([np.tile(_frequencies(valid.classes), (len(test.rows), 1)) for valid, test in parts])
     row |= {"reference_brier": calibration.brier(constant, truth), "reference_nll": calibration.nll(constant, truth)}
     return pd.DataFrame([row | {"seeds": len(pooled), "rows": len(truth)}])
+
+
+def _frequencies(classes: np.ndarray) -> np.ndarray:
+    counts = np.bincount(classes, minlength=3) + 1  # a class that validation rows lack is not impossible
+    return counts / counts.sum()
 
 
 def diagram(parts: Parts, probabilities: Pairs) -> pd.DataFrame:
@@ -280,14 +281,15 @@ def covered(sides: list[Intervals] | list[Sets], level: float) -> np.ndarray:
 
 def cover(sides: list[Intervals] | list[Sets]) -> pd.DataFrame:
     """A row a level: coverage with its 95 % interval, and the mean size of what is given."""
+    drawn = [
+        conformal.drawn_coverage(side.valid, side.test, LEVELS, draws=DRAWS, seed=2 * place)
+        for place, side in enumerate(sides)
+    ]
+    shares = sum(inside for inside, _ in drawn) / sum(count for _, count in drawn)  # (levels, draws)
     rows = []
-    for level in LEVELS:
+    for level, share in zip(LEVELS, shares, strict=True):
         sizes = [side.sizes(conformal.quantile(side.valid.values, level)) for side in sides]
-        drawn = sum(
-            conformal.drawn_coverage(side.valid, side.test, level, draws=DRAWS, seed=2 * place)
-            for place, side in enumerate(sides)
-        )
-        low, high = np.percentile(drawn[:, 0] / drawn[:, 1], (2.5, 97.5))
+        low, high = np.percentile(share, (2.5, 97.5))
         row = {"level": level, "coverage": covered(sides, level).mean(), "low": low, "high": high}
         row |= {"size": np.concatenate(sizes).mean(), "partitions": len(sides)}
         row |= {

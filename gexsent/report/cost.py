@@ -13,7 +13,8 @@ HOW = (
     "Multiply-adds: of the matrix products of one forward pass of one typical sample, in millions. What is run is counted: "
     "of the experts those that are chosen for a token, not all that there are; in the released code's model the padding too. "
     "Sums, norms and activations are left out, and so are the frozen encoders, which come on top and are the same for all. "
-    "Weights: all of the system's own parameters."
+    "Weights: all of the system's own parameters; the encoder layers that a fine-tuned system trains along are its own, and "
+    "count in both."
 )
 NO_TIME = "Counts are the same on every machine. Time and memory are not: `make bench` measures them on yours."
 

@@ -202,7 +202,7 @@ def subgroups(table: pd.DataFrame, dataset: str, edition: str) -> Figure:
                 if system == REFERENCE and key["subgroup"] == "all rows":
                     axis.axvline(row["value"], color=COLOURS[system], linewidth=0.8, linestyle="--", zorder=0)
         if measure == "coverage":
-            axis.axvline(CHOSEN, color="black", linewidth=1, zorder=0)
+            axis.axvline(CHOSEN, color="black", linewidth=1, zorder=1)
         axis.set(title=task, xlabel=f"coverage, promised {CHOSEN}" if measure == "coverage" else measure)
         axis.grid(axis="y", visible=False)
         for height in range(1, len(keys)):

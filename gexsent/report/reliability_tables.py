@@ -27,8 +27,8 @@ NOTES = {
     "calibration": "ECE: gap between confidence and accuracy in ten bins of equal mass; floor: what a perfectly "
     "calibrated model would show on as many rows; width: in ten bins of equal width; classes: mean over the "
     "probabilities of all three classes. In brackets the scores of always giving the class frequencies of the "
-    "validation rows. Scalings are fitted on validation rows, for each fit by itself. As stored, probabilities hold "
-    "shifts that serve macro-F1. ↑: higher is better; ↓: lower is better.",
+    "validation rows, one added to each count. Scalings are fitted on validation rows, for each fit by itself. As "
+    "stored, probabilities hold shifts that serve macro-F1. ↑: higher is better; ↓: lower is better.",
     "selective": "Loss: absolute error of the intensity, error of the likeliest class after scaling. AURC: area under "
     "risk against coverage; random order has the mean loss, the oracle answers in the order of the loss. Gain: 1 the "
     "oracle, 0 random, below 0 worse, with a 95 % interval from 500 draws of whole groups. Signals other than the "

@@ -1,7 +1,5 @@
 """Texts damaged before the encoder: masks against ids put there by hand, typos by count."""
 
-import difflib
-
 import numpy as np
 import pytest
 import torch
@@ -40,7 +38,9 @@ def test_chosen_tokens_are_masked_and_special_ones_never(encoder):
         np.testing.assert_allclose(found.astype(float), states[0].numpy().astype(float), atol=2e-3)
     counted = []
     damage.encode(encoder, TEXTS, lambda n: counted.append(n.tolist()) or torch.zeros(len(n), int(n.max())).bool())
-    assert counted == [[len(encoder.tokenizer(t, add_special_tokens=False)["input_ids"]) for t in TEXTS]]
+    whole = [len(encoder.tokenizer(text, add_special_tokens=False)["input_ids"]) for text in TEXTS]
+    assert max(whole) > 14  # one is cut: 16 tokens, two of them special
+    assert counted == [[min(count, 14) for count in whole]]
 
 
 def test_a_tokenizer_without_a_mask_uses_the_unknown_token_and_without_both_says_so(encoder, monkeypatch):
@@ -65,8 +65,10 @@ def test_typos_hit_that_share_of_the_letters_and_nothing_else():
     # A third of the errors leaves a letter out, and only those change the length.
     assert len(text) - len(typed) == pytest.approx(letters * 0.1 / 3, rel=0.2)
     assert [c for c in typed if not c.isalpha()] == [c for c in text if not c.isalpha()]
-    ratio = difflib.SequenceMatcher(None, text[:600], damage.mistype([text[:600]], 0.1, 0)[0], autojunk=False).ratio()
-    assert 0.85 < ratio < 0.97
+    pairs = zip(text.split(), typed.split(), strict=True)
+    assert (
+        0.6 < sum(before == after for before, after in pairs) / len(text.split()) < 0.8
+    )  # 0.25 + 0.75 * 0.9**5 = 0.69
 
 
 def test_typos_follow_their_seed():

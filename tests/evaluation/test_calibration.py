@@ -27,6 +27,19 @@ def test_six_points_by_hand_in_bins_of_equal_mass():
     assert calibration.error(table) == pytest.approx((0.475 + 0.275 + 0.425) / 3)
 
 
+def test_equal_confidences_share_a_bin_so_that_the_order_of_the_rows_does_not_matter():
+    right = np.arange(30) < 20
+    table = calibration.bins(np.full(30, 0.5), right)
+    assert table.to_numpy().tolist() == [[30, 0.5, pytest.approx(2 / 3)]]
+    confidence = np.repeat([0.5, 0.7, 0.9], 10)
+    shuffled = np.random.default_rng(0).permutation(30)
+    tables = [
+        calibration.bins(c, r, count=4) for c, r in ((confidence, right), (confidence[shuffled], right[shuffled]))
+    ]
+    assert tables[0]["rows"].tolist() == [10, 10, 10]
+    assert tables[0].equals(tables[1])
+
+
 def test_six_points_by_hand_in_bins_of_equal_width():
     """Of [0, .2) [.2, .4) [.4, .6) [.6, .8) [.8, 1] the last three hold .40 .55 | .60 | .85 .90 .95."""
     table = calibration.bins(CONFIDENCE, RIGHT, count=5, equal="width")

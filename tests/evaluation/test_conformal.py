@@ -53,16 +53,18 @@ def test_drawn_coverage_is_that_of_rows_written_out():
     rng = np.random.default_rng(2)
     valid = Scores(rng.random(25).round(1), rng.choice(list("abcde"), 25))
     test = Scores(rng.random(30).round(1), rng.choice(list("uvwxyz"), 30))
-    drawn = conformal.drawn_coverage(valid, test, 0.8, draws=40, seed=4)
+    levels = (0.8, 0.5)
+    covered, count = conformal.drawn_coverage(valid, test, levels, draws=40, seed=4)
     sides = []
     for side, seed in ((valid, 4), (test, 5)):
         names = np.unique(side.groups)
         counts = np.concatenate(list(count_groups(len(names), 40, seed)))
         of_group = [side.values[side.groups == name] for name in names]
         sides.append([np.concatenate([np.tile(v, k) for v, k in zip(of_group, row, strict=True)]) for row in counts])
-    for (covered, rows), known, new in zip(drawn, *sides, strict=True):
-        assert rows == len(new)
-        assert covered == (new <= conformal.quantile(known, 0.8)).sum()
+    assert count.tolist() == [len(new) for new in sides[1]]
+    for level, row in zip(levels, covered, strict=True):
+        expected = [(new <= conformal.quantile(known, level)).sum() for known, new in zip(*sides, strict=True)]
+        assert row.tolist() == expected
 
 
 def test_few_validation_groups_make_coverage_uncertain():
@@ -74,7 +76,7 @@ def test_few_validation_groups_make_coverage_uncertain():
         for _ in range(2):
             level = np.repeat(rng.random(groups), 160 // groups)
             sides.append(Scores(level + 0.05 * rng.random(160), np.repeat(np.arange(groups), 160 // groups)))
-        drawn = conformal.drawn_coverage(*sides, 0.8, draws=400)
-        return np.ptp(np.percentile(drawn[:, 0] / drawn[:, 1], (2.5, 97.5)))
+        covered, count = conformal.drawn_coverage(*sides, [0.8], draws=400)
+        return np.ptp(np.percentile(covered[0] / count, (2.5, 97.5)))
 
     assert interval(4) > 1.5 * interval(40)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from gexsent.model import SYSTEMS, ModelConfig, build
+from gexsent.model import SYSTEMS, ModelConfig, build, fine_tuned
 from gexsent.model.cost import multiply_adds, parameters, typical_batch
 
 TEXT, VISION = 7, 3  # tokens
@@ -86,13 +86,23 @@ def test_weights_that_are_there_count_whether_or_not_they_run():
     assert parameters(large) - parameters(small) == 3 * 3 * (expert + D)
 
 
-@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("system", [name for name in SYSTEMS if not fine_tuned(name)])
 def test_every_system_is_counted_and_the_values_of_the_sample_do_not_matter(system, batch):
     model = build(config(system)).eval()
     count = multiply_adds(model, batch)
     assert count > 0
     other = batch._replace(text=torch.randn_like(batch.text), vision=torch.randn_like(batch.vision))
     assert multiply_adds(model, other) == count
+
+
+def test_layers_of_a_text_encoder_that_are_tuned_are_the_system_s_own(batch):
+    class Layer(nn.Linear):
+        def forward(self, states, mask):
+            return super().forward(states)
+
+    tuned, frozen = build(config("gexsent_finetuned"), Layer(DT, DT)).eval(), build(config("gexsent")).eval()
+    assert multiply_adds(tuned, batch) - multiply_adds(frozen, batch) == TEXT * DT * DT
+    assert parameters(tuned) - parameters(frozen) == DT * DT + DT
 
 
 def test_an_absent_modality_and_longer_text():
