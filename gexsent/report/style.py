@@ -6,6 +6,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 from IPython import get_ipython
+from IPython.display import Image, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -147,3 +148,9 @@ def save(figure: Figure, folder: Path, name: str) -> Path:
     figure.set_layout_engine("none")
     figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
     return folder / f"{name}.png"
+
+
+def show(figure: Figure, folder: Path, name: str, alt: str) -> None:
+    """Save a figure, show the PNG below the cell of a notebook, with `alt` for those who cannot see it, and close it."""
+    display(Image(filename=str(save(figure, folder, name)), alt=alt))
+    plt.close(figure)

@@ -88,3 +88,15 @@ def test_the_style_needs_neither_seaborn_nor_scipy():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout == "set()\n"
+
+
+def test_show_saves_shows_the_saved_picture_with_words_for_it_and_closes(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(style, "display", shown.append)
+    figure = drawing()
+    style.show(figure, tmp_path, "name", "A rising line.")
+    (image,) = shown
+    assert image.data == (tmp_path / "name.png").read_bytes()
+    assert image.alt == "A rising line."
+    assert (tmp_path / "name.pdf").exists()
+    assert figure.number not in plt.get_fignums()
