@@ -26,7 +26,7 @@ def run(root: Path) -> None:
     source.run_all(root, edition)
     try:
         with contextlib.chdir(root), Repo(str(root)) as repo:
-            ran = [stage.addressing for stage in repo.reproduce(_to_check(repo, edition), single_item=True)]
+            ran = [] if _is_current(repo, edition) else repo.reproduce()
     except DvcException as error:
         reason = f"{error}: {error.__cause__}" if error.__cause__ else str(error)
         raise DataError(f"the pipeline stopped: {reason}. What is finished is kept: run it again to go on") from error
@@ -35,19 +35,20 @@ def run(root: Path) -> None:
         print("\n" + table.read_text().rstrip())
     where = results.relative_to(root)
     print(f"\nTables {where}/tables, figures {where}/figures, executed notebooks {where}/notebooks")
-    if all(stage.startswith("source@") for stage in ran):
+    if not ran:
         print(f"Nothing changed: {where} is up to date with the code, the data and params.yaml.")
 
 
-def _to_check(repo: "Repo", edition: str) -> list[str]:
-    """Every stage, each after those that it needs; without the fingerprints where DVC knows the present ones.
+def _is_current(repo: "Repo", edition: str) -> bool:
+    """Whether DVC finds no stage changed, nor the fingerprints of the raw data, which were taken a moment ago.
 
-    They were taken a moment ago. DVC cannot see that: it would take them again in a new process, and rewrite dvc.lock.
+    DVC cannot see that they were: `reproduce` would take them again in a new process, and rewrite dvc.lock, each time.
     """
-    from dvc.repo.reproduce import plan_repro
 
-    def is_known(stage: "Stage") -> bool:
-        is_source = stage.name == f"source@{edition}"
-        return is_source and not stage.changed_stage() and not any(out.status() for out in stage.outs)
+    def is_current(stage: "Stage") -> bool:
+        if stage.name == f"source@{edition}":
+            return not stage.changed_stage() and not stage.changed_outs()
+        return not stage.changed()
 
-    return [stage.addressing for stage in plan_repro(repo.index.graph) if not is_known(stage)]
+    with repo.lock:
+        return all(is_current(stage) for stage in repo.index.stages)
