@@ -183,13 +183,14 @@ def dvc(project, monkeypatch):
             __enter__, __exit__ = (lambda self: self), (lambda self, *_: None)
             lock, index = nullcontext(), SimpleNamespace(stages=[SimpleNamespace(name="a", changed=lambda: changed)])
 
-            def reproduce(self):
+            def reproduce(self, targets=None):
                 if error:
                     raise error
                 return [SimpleNamespace(addressing=name) for name in stages]
 
         monkeypatch.setattr("dvc.repo.Repo", Repo)
         monkeypatch.setattr("gexsent.stages.source.run_all", lambda root, edition: {})
+        monkeypatch.setattr("gexsent.reproduce._side_by_side", lambda repo, params: None)
         return calls
 
     return replace
@@ -333,6 +334,72 @@ def test_a_stop_between_the_fingerprints_and_dvc_costs_nothing(project, pipeline
     write_labels(project, "two")
     assert pipeline("gexsent", "source", "--edition", "lite").returncode == 0
     assert ran(pipeline()) == ["source@lite", "copy-a", "copy-b"]
+
+
+@pytest.fixture
+def side_by_side(project, pipeline):
+    """A pipeline on generated data: `meet` waits for the other data sets' `meet`, `copy` follows, `all` joins them.
+
+    The file `lame` names data sets whose `copy` is to fail.
+    """
+    (project / "meet.py").write_text(MEET)
+    (project / "lame").write_text("")
+    path = project / "params.yaml"
+    text = re.sub(r"^edition: \w+", "edition: sample", path.read_text(), flags=re.MULTILINE)
+    path.write_text(text.replace("rows: 280", "rows: 15"))
+    matrix = {"matrix": {"edition": ["${edition}"], "dataset": ["mosi", "mosei", "memotion"]}}
+    stages = yaml.safe_load((project / "dvc.yaml").read_text())["stages"]
+    copy = "cp meet-${item.dataset} copy-${item.dataset} && ! grep -x ${item.dataset} lame"
+    stages = {
+        "all": {"cmd": "cat copy-* > all", "deps": [f"copy-{name}" for name in params.DATASETS], "outs": ["all"]},
+        "copy": matrix | {"cmd": copy, "deps": ["meet-${item.dataset}", "lame"], "outs": ["copy-${item.dataset}"]},
+        "meet": matrix
+        | {
+            "cmd": f"{sys.executable} meet.py ${{item.dataset}}",
+            "deps": ["data/derived/${item.edition}/source/${item.dataset}.json"],
+            "outs": ["meet-${item.dataset}"],
+        },
+        "source": stages["source"],
+    }
+    (project / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False))
+    return pipeline
+
+
+MEET = """
+import pathlib, sys, time
+pathlib.Path("here").mkdir(exist_ok=True)
+(pathlib.Path("here") / sys.argv[1]).touch()
+end = time.monotonic() + 120
+while len(list(pathlib.Path("here").iterdir())) < 3:
+    if time.monotonic() > end:
+        sys.exit("alone")
+    time.sleep(0.05)
+pathlib.Path(f"meet-{sys.argv[1]}").write_text(sys.argv[1])
+"""
+
+
+def test_data_sets_are_run_side_by_side_and_what_joins_them_last(project, side_by_side):
+    first = side_by_side()
+    names = {f"{stage}@sample-{name}" for stage in ("meet", "copy") for name in params.DATASETS}
+    assert ran(first)[0] == "source@sample" and ran(first)[-1] == "all"
+    assert names < set(ran(first))
+    assert (project / "all").read_text() == "memotionmoseimosi"
+    again = side_by_side()
+    assert ran(again) == [] and "Nothing changed" in again.stdout
+    assert ran(side_by_side("dvc", "repro")) == ["source@sample"]
+
+
+def test_a_data_set_that_stops_is_named_and_the_others_are_finished(project, side_by_side):
+    (project / "lame").write_text("mosei\n")
+    stopped = side_by_side()
+    assert stopped.returncode == 2
+    assert "gexsent: the pipeline stopped: mosei: see the message" in stopped.stderr
+    assert "failed to reproduce 'copy@sample-mosei'" in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    assert (project / "copy-mosi").read_text() == "mosi" and not (project / "all").exists()
+    (project / "lame").write_text("")
+    finished = side_by_side()
+    assert "meet@sample-mosei" not in ran(finished) and ran(finished)[-1] == "all"
 
 
 def test_a_real_pipeline_that_stops_names_the_stage(project, pipeline):
