@@ -1,6 +1,7 @@
 """The command `gexsent`: what it prints, and one clear line with status 2 for a fault in the user's input."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -336,6 +337,9 @@ def test_a_stop_between_the_fingerprints_and_dvc_costs_nothing(project, pipeline
     assert ran(pipeline()) == ["source@lite", "copy-a", "copy-b"]
 
 
+several_cores = pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="on a single core data sets run one by one")
+
+
 @pytest.fixture
 def side_by_side(project, pipeline):
     """A pipeline on generated data: `meet` waits for the other data sets' `meet`, `copy` follows, `all` joins them.
@@ -378,6 +382,7 @@ pathlib.Path(f"meet-{sys.argv[1]}").write_text(sys.argv[1])
 """
 
 
+@several_cores
 def test_data_sets_are_run_side_by_side_and_what_joins_them_last(project, side_by_side):
     first = side_by_side()
     names = {f"{stage}@sample-{name}" for stage in ("meet", "copy") for name in params.DATASETS}
@@ -389,6 +394,7 @@ def test_data_sets_are_run_side_by_side_and_what_joins_them_last(project, side_b
     assert ran(side_by_side("dvc", "repro")) == ["source@sample"]
 
 
+@several_cores
 def test_a_data_set_that_stops_is_named_and_the_others_are_finished(project, side_by_side):
     (project / "lame").write_text("mosei\n")
     stopped = side_by_side()
