@@ -1,11 +1,15 @@
 """`gexsent reproduce`: run the pipeline, then say what came of it and where it lies."""
 
 import contextlib
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gexsent.errors import DataError
-from gexsent.params import load
+from gexsent.params import Params, load
 from gexsent.stages import source
 
 if TYPE_CHECKING:
@@ -22,11 +26,16 @@ def run(root: Path) -> None:
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
-    edition = load(root / "params.yaml").edition
+    params = load(root / "params.yaml")
+    edition = params.edition
     source.run_all(root, edition)
+    ran = []
     try:
         with contextlib.chdir(root), Repo(str(root)) as repo:
-            ran = [stage.addressing for stage in repo.reproduce(_to_check(repo, edition), single_item=True)]
+            if not _is_current(repo, edition):
+                if params.data.rows is not None and (os.cpu_count() or 1) > 1:
+                    _side_by_side(repo, params)
+                ran = repo.reproduce()
     except DvcException as error:
         reason = f"{error}: {error.__cause__}" if error.__cause__ else str(error)
         raise DataError(f"the pipeline stopped: {reason}. What is finished is kept: run it again to go on") from error
@@ -35,19 +44,51 @@ def run(root: Path) -> None:
         print("\n" + table.read_text().rstrip())
     where = results.relative_to(root)
     print(f"\nTables {where}/tables, figures {where}/figures, executed notebooks {where}/notebooks")
-    if all(stage.startswith("source@") for stage in ran):
+    if not ran:
         print(f"Nothing changed: {where} is up to date with the code, the data and params.yaml.")
 
 
-def _to_check(repo: "Repo", edition: str) -> list[str]:
-    """Every stage, each after those that it needs; without the fingerprints where DVC knows the present ones.
+def _is_current(repo: "Repo", edition: str) -> bool:
+    """Whether DVC finds no stage changed, nor the fingerprints of the raw data, which were taken a moment ago.
 
-    They were taken a moment ago. DVC cannot see that: it would take them again in a new process, and rewrite dvc.lock.
+    DVC cannot see that they were: `reproduce` would take them again in a new process, and rewrite dvc.lock, each time.
+    """
+
+    def is_current(stage: "Stage") -> bool:
+        if stage.name == f"source@{edition}":
+            return not stage.changed_stage() and not stage.changed_outs()
+        return not stage.changed()
+
+    with repo.lock:
+        return all(is_current(stage) for stage in repo.index.stages)
+
+
+def _side_by_side(repo: "Repo", params: Params) -> None:
+    """Run the stages of each data set in a process of its own.
+
+    They do not depend on each other, and most of a stage on generated data is one core starting Python and drawing. Not
+    for real data: their encoders and training fill all cores, or the GPU, and the memory.
+
+    Raises:
+        DataError: a stage failed.
     """
     from dvc.repo.reproduce import plan_repro
 
-    def is_known(stage: "Stage") -> bool:
-        is_source = stage.name == f"source@{edition}"
-        return is_source and not stage.changed_stage() and not any(out.status() for out in stage.outs)
+    repo.reproduce(f"source@{params.edition}")
+    order = [stage.addressing for stage in plan_repro(repo.index.graph)]  # each after those that it needs
+    chains = {
+        name: [stage for stage in order if stage.endswith(f"@{params.edition}-{name}")] for name in params.datasets
+    }
+    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item"]
+    environment = os.environ | {"TQDM_DISABLE": "1"}  # bars of three processes would overwrite each other
 
-    return [stage.addressing for stage in plan_repro(repo.index.graph) if not is_known(stage)]
+    def run_chain(stages: list[str]) -> int:
+        return subprocess.run([*command, *stages], env=environment).returncode
+
+    with ThreadPoolExecutor(len(chains)) as pool:
+        codes = dict(zip(chains, pool.map(run_chain, chains.values()), strict=True))
+    if failed := [name for name, code in codes.items() if code]:
+        raise DataError(
+            f"the pipeline stopped: {', '.join(failed)}: see the message of the stage above. What is finished is kept: "
+            "run it again to go on"
+        )

@@ -1,10 +1,12 @@
 """The command `gexsent`: what it prints, and one clear line with status 2 for a fault in the user's input."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +15,6 @@ import pytest
 import torch
 import yaml
 from dvc.exceptions import DvcException
-from networkx import DiGraph
 from PIL import Image
 
 from gexsent import cli, notebooks, params
@@ -175,21 +176,22 @@ def dvc(project, monkeypatch):
     """Stand in for DVC: these stages run, or this is raised; collects (root, working directory). There are no data."""
     calls = []
 
-    def replace(stages, error=None):
+    def replace(stages, error=None, changed=True):
         class Repo:
             def __init__(self, root):
                 calls.append((Path(root), Path.cwd()))
 
             __enter__, __exit__ = (lambda self: self), (lambda self, *_: None)
-            index = SimpleNamespace(graph=DiGraph())
+            lock, index = nullcontext(), SimpleNamespace(stages=[SimpleNamespace(name="a", changed=lambda: changed)])
 
-            def reproduce(self, targets, single_item):
+            def reproduce(self, targets=None):
                 if error:
                     raise error
                 return [SimpleNamespace(addressing=name) for name in stages]
 
         monkeypatch.setattr("dvc.repo.Repo", Repo)
         monkeypatch.setattr("gexsent.stages.source.run_all", lambda root, edition: {})
+        monkeypatch.setattr("gexsent.reproduce._side_by_side", lambda repo, params: None)
         return calls
 
     return replace
@@ -211,9 +213,8 @@ def test_reproduce_runs_dvc_and_prints_tables_and_where_things_lie(project, dvc,
     assert "Nothing changed" not in shown
 
 
-@pytest.mark.parametrize("stages", [["source@sample"], []])
-def test_reproduce_says_that_nothing_changed(dvc, capsys, stages):
-    dvc(stages)
+def test_reproduce_says_that_nothing_changed(dvc, capsys):
+    dvc([], Stopped("not to be run"), changed=False)
     cli.main(["reproduce"])
     assert "Nothing changed: results/sample is up to date" in capsys.readouterr().out
 
@@ -296,13 +297,13 @@ CHANGES = {
     "raw data that are gone": (
         lambda root: shutil.rmtree(root / "data/raw"), ["source@lite", "copy-a", "copy-b"]
     ),
-    "code": (lambda root: (root / "code.py").write_text("1\n"), ["copy-b"]),
+    "code": (lambda root: (root / "code.py").write_text("1\n"), ["source@lite", "copy-b"]),
     "a parameter": (
         lambda root: (root / "params.yaml").write_text((root / "params.yaml").read_text().replace("seeds: 5", "seeds: 4")),
-        ["copy-a"],
+        ["source@lite", "copy-a"],
     ),
-    "a damaged output": (lambda root: (root / "a").write_text("damaged"), ["copy-a"]),
-    "a lost output": (lambda root: (root / "b").unlink(), ["copy-b"]),
+    "a damaged output": (lambda root: (root / "a").write_text("damaged"), ["source@lite", "copy-a"]),
+    "a lost output": (lambda root: (root / "b").unlink(), ["source@lite", "copy-b"]),
     "a damaged fingerprint": (lambda root: (root / "data/derived/lite/source/mosi.json").write_text("{}"), []),
     "a lost lock": (lambda root: (root / "dvc.lock").unlink(), ["source@lite", "copy-a", "copy-b"]),
 }  # fmt: skip
@@ -334,6 +335,77 @@ def test_a_stop_between_the_fingerprints_and_dvc_costs_nothing(project, pipeline
     write_labels(project, "two")
     assert pipeline("gexsent", "source", "--edition", "lite").returncode == 0
     assert ran(pipeline()) == ["source@lite", "copy-a", "copy-b"]
+
+
+several_cores = pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="on a single core data sets run one by one")
+
+
+@pytest.fixture
+def side_by_side(project, pipeline):
+    """A pipeline on generated data: `meet` waits for the other data sets' `meet`, `copy` follows, `all` joins them.
+
+    The file `lame` names data sets whose `copy` is to fail.
+    """
+    (project / "meet.py").write_text(MEET)
+    (project / "lame").write_text("")
+    path = project / "params.yaml"
+    text = re.sub(r"^edition: \w+", "edition: sample", path.read_text(), flags=re.MULTILINE)
+    path.write_text(text.replace("rows: 280", "rows: 15"))
+    matrix = {"matrix": {"edition": ["${edition}"], "dataset": ["mosi", "mosei", "memotion"]}}
+    stages = yaml.safe_load((project / "dvc.yaml").read_text())["stages"]
+    copy = "cp meet-${item.dataset} copy-${item.dataset} && ! grep -x ${item.dataset} lame"
+    stages = {
+        "all": {"cmd": "cat copy-* > all", "deps": [f"copy-{name}" for name in params.DATASETS], "outs": ["all"]},
+        "copy": matrix | {"cmd": copy, "deps": ["meet-${item.dataset}", "lame"], "outs": ["copy-${item.dataset}"]},
+        "meet": matrix
+        | {
+            "cmd": f"{sys.executable} meet.py ${{item.dataset}}",
+            "deps": ["data/derived/${item.edition}/source/${item.dataset}.json"],
+            "outs": ["meet-${item.dataset}"],
+        },
+        "source": stages["source"],
+    }
+    (project / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False))
+    return pipeline
+
+
+MEET = """
+import pathlib, sys, time
+pathlib.Path("here").mkdir(exist_ok=True)
+(pathlib.Path("here") / sys.argv[1]).touch()
+end = time.monotonic() + 120
+while len(list(pathlib.Path("here").iterdir())) < 3:
+    if time.monotonic() > end:
+        sys.exit("alone")
+    time.sleep(0.05)
+pathlib.Path(f"meet-{sys.argv[1]}").write_text(sys.argv[1])
+"""
+
+
+@several_cores
+def test_data_sets_are_run_side_by_side_and_what_joins_them_last(project, side_by_side):
+    first = side_by_side()
+    names = {f"{stage}@sample-{name}" for stage in ("meet", "copy") for name in params.DATASETS}
+    assert ran(first)[0] == "source@sample" and ran(first)[-1] == "all"
+    assert names < set(ran(first))
+    assert (project / "all").read_text() == "memotionmoseimosi"
+    again = side_by_side()
+    assert ran(again) == [] and "Nothing changed" in again.stdout
+    assert ran(side_by_side("dvc", "repro")) == ["source@sample"]
+
+
+@several_cores
+def test_a_data_set_that_stops_is_named_and_the_others_are_finished(project, side_by_side):
+    (project / "lame").write_text("mosei\n")
+    stopped = side_by_side()
+    assert stopped.returncode == 2
+    assert "gexsent: the pipeline stopped: mosei: see the message" in stopped.stderr
+    assert "failed to reproduce 'copy@sample-mosei'" in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    assert (project / "copy-mosi").read_text() == "mosi" and not (project / "all").exists()
+    (project / "lame").write_text("")
+    finished = side_by_side()
+    assert "meet@sample-mosei" not in ran(finished) and ran(finished)[-1] == "all"
 
 
 def test_a_real_pipeline_that_stops_names_the_stage(project, pipeline):

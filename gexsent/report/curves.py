@@ -15,11 +15,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gexsent.report.style import COLOURS, SPARE_COLOURS, SYSTEM_NAMES, annotate, system_name
+from gexsent.report.style import COLOURS, NARROWEST, SPARE_COLOURS, SYSTEM_NAMES, annotate, panel_grid, system_name
 
 FIT = ["system", "partition", "seed"]
 GROUP_COLOURS = {"text": COLOURS["text_only"], "vision": COLOURS["vision_only"], "shared": "#E69F00"}
-NARROWEST = 9.0  # inches: the note under the figure takes as much
 # Columns that the router logs for each group of experts or modality: prefix, title, limits of the axis.
 ROUTER = (
     ("entropy_", "Usage entropy (1: even)", (0, 1.05)),
@@ -70,10 +69,9 @@ def mean_losses(history: pd.DataFrame, systems: Iterable[str]) -> pd.DataFrame:
 def losses(history: pd.DataFrame, edition: str) -> Figure:
     """A panel a system: validation loss of every fit with a dot at its best epoch, means, and a band of one sd."""
     names = _systems(history)
-    size = (max(NARROWEST, 2.35 * len(names) + 0.8), 3.3)
-    figure, axes = plt.subplots(1, len(names), figsize=size, sharex=True, sharey=True, squeeze=False)
+    figure, axes = panel_grid(len(names), width=2.35, height=2.6, xlabel="epoch", ylabel="loss")
     best = fits(history)
-    for axis, system in zip(axes[0], names, strict=True):
+    for axis, system in zip(axes, names, strict=True):
         part, colour = _of(history, system), _colour(system)
         for _, run in part.groupby(["partition", "seed"]):
             axis.plot(run["epoch"], run["valid_loss"], color=colour, linewidth=0.7, alpha=0.35)
@@ -84,9 +82,8 @@ def losses(history: pd.DataFrame, edition: str) -> Figure:
         axis.plot(
             chosen["best_epoch"], chosen["valid_loss"], "o", color=colour, markersize=5, mec="white", mew=0.8, zorder=4
         )
-        axis.set(title=system_name(system), xlabel="epoch")
+        axis.set_title(system_name(system))
         axis.xaxis.get_major_locator().set_params(integer=True, nbins=5)
-    axes[0, 0].set_ylabel("loss")
     handles = [
         plt.Line2D([], [], color="black", linestyle="--", linewidth=1.2, label="training, mean"),
         plt.Line2D([], [], color="#444444", linewidth=2, label="validation, mean ± sd"),

@@ -16,8 +16,8 @@ from PIL import Image
 
 from gexsent.data import media
 from gexsent.errors import DataError
-from gexsent.report.outcomes import NARROWEST, SENTIMENT_NAMES, colour, systems
-from gexsent.report.style import annotate, system_name
+from gexsent.report.outcomes import SENTIMENT_NAMES, colour, systems
+from gexsent.report.style import NARROWEST, annotate, system_name
 from gexsent.tasks import SENTIMENTS
 
 

@@ -15,11 +15,10 @@ from matplotlib.figure import Figure
 
 from gexsent.evaluation.metrics import confusion
 from gexsent.report.columns import Column
-from gexsent.report.style import COLOURS, SYSTEM_NAMES, annotate, system_name
+from gexsent.report.style import COLOURS, NARROWEST, SYSTEM_NAMES, annotate, panel_grid, system_name
 from gexsent.tasks import CATEGORIES, LEVELS, SENTIMENTS
 
 SENTIMENT_NAMES = {-1: "negative", 0: "neutral", 1: "positive"}
-NARROWEST = 9.0  # inches: the note under the figure takes as much
 MANY = 1500  # points in a panel, from which on each is drawn smaller and paler
 
 
@@ -56,16 +55,14 @@ def named_classes(rows: pd.DataFrame, system: str) -> pd.DataFrame:
 def confusion_matrices(rows: pd.DataFrame, edition: str) -> Figure:
     """A panel a system: for each true class, the share of its rows that went to each class; all seeds together."""
     names = systems(rows)
-    size = (max(NARROWEST, 2.15 * len(names) + 1), 3.1)
-    figure, axes = plt.subplots(1, len(names), figsize=size, sharey=True, squeeze=False)
-    for axis, system in zip(axes[0], names, strict=True):
+    figure, axes = panel_grid(len(names), width=2.15, height=2.5, xlabel="predicted", ylabel="actual")
+    for axis, system in zip(axes, names, strict=True):
         known = rows[(rows["system"] == system) & rows["sentiment"].notna()]
         counts = np.zeros((3, 3), int)
         if len(known):
             counts = confusion(known["pred_sentiment"], known["sentiment"], list(SENTIMENT_NAMES))
         _matrix(axis, counts, list(SENTIMENT_NAMES.values()))
-        axis.set(title=system_name(system), xlabel="predicted")
-    axes[0, 0].set_ylabel("actual")
+        axis.set_title(system_name(system))
     return annotate(figure, edition)
 
 
@@ -87,9 +84,8 @@ def predicted_against_true(rows: pd.DataFrame, edition: str) -> Figure:
     On the diagonal a prediction is exact. Medians flatter than the diagonal say that a system keeps to the middle.
     """
     known, names = rows[rows["intensity"].notna()], systems(rows)
-    size = (max(NARROWEST, 2.3 * len(names) + 0.8), 3.4)
-    figure, axes = plt.subplots(1, len(names), figsize=size, sharex=True, sharey=True, squeeze=False)
-    for axis, system in zip(axes[0], names, strict=True):
+    figure, axes = panel_grid(len(names), width=2.3, height=2.7, xlabel="true intensity", ylabel="predicted intensity")
+    for axis, system in zip(axes, names, strict=True):
         part = known[known["system"] == system]
         dot = {"s": 3, "alpha": 0.12} if len(part) > MANY else {"s": 12, "alpha": 0.35}
         axis.axline((0, 0), slope=1, color="#999999", linewidth=1, linestyle="--")
@@ -99,9 +95,8 @@ def predicted_against_true(rows: pd.DataFrame, edition: str) -> Figure:
         )
         medians = part.groupby(intensity_class(part["intensity"]))["pred_intensity"].median()
         axis.plot(medians.index, medians, "o-", color="black", markersize=4, linewidth=1.2)
-        axis.set(title=system_name(system), xlabel="true intensity", xlim=(-3.3, 3.3), ylim=(-3.8, 3.8))
+        axis.set(title=system_name(system), xlim=(-3.3, 3.3), ylim=(-3.8, 3.8))
         axis.set_xticks(range(-3, 4))
-    axes[0, 0].set_ylabel("predicted intensity")
     return annotate(figure, edition)
 
 

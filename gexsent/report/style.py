@@ -1,10 +1,13 @@
 """One look for every figure, the names of systems and metrics as readers see them, and files that are the same bytes on
 two runs."""
 
+import math
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 from IPython import get_ipython
+from IPython.display import Image, display
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 SYSTEM_NAMES = {
@@ -64,6 +67,7 @@ EDITION_NOTES = {
     "lite": "Lite edition: real data, small frozen encoders.",
     "full": "Full edition: real data, ModernBERT-base and CLIP ViT-B/32.",
 }
+NARROWEST = 9.0  # inches: the note under a figure takes as much
 
 
 def use_style() -> None:
@@ -105,6 +109,27 @@ def use_style() -> None:
         InlineBackend.instance(parent=shell).print_figure_kwargs = {"bbox_inches": None}
 
 
+def panel_grid(count: int, *, width: float, height: float, xlabel: str, ylabel: str) -> tuple[Figure, list[Axes]]:
+    """Panels that share both axes: up to five in a row, more of them in rows of at most four, for print to be readable.
+
+    Args:
+        width, height: of a panel, in inches.
+        xlabel, ylabel: stand at the lowest panel of each column and at the first of each row.
+    """
+    down = 1 if count <= 5 else math.ceil(count / 4)
+    across = math.ceil(count / down)
+    size = (max(NARROWEST, width * across + 0.9), height * down + 0.6)
+    figure, axes = plt.subplots(down, across, figsize=size, sharex=True, sharey=True, squeeze=False)
+    for axis in axes.flat[count:]:
+        axis.axis("off")
+    for axis in axes.flat[max(0, count - across) : count]:
+        axis.set_xlabel(xlabel)
+        axis.tick_params(labelbottom=True)
+    for axis in axes[:, 0]:
+        axis.set_ylabel(ylabel)
+    return figure, list(axes.flat[:count])
+
+
 def annotate(figure: Figure, edition: str) -> Figure:
     """Write under the figure what kind of numbers it holds."""
     figure.supxlabel(
@@ -123,3 +148,9 @@ def save(figure: Figure, folder: Path, name: str) -> Path:
     figure.set_layout_engine("none")
     figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
     return folder / f"{name}.png"
+
+
+def show(figure: Figure, folder: Path, name: str, alt: str) -> None:
+    """Save a figure, show the PNG below the cell of a notebook, with `alt` for those who cannot see it, and close it."""
+    display(Image(filename=str(save(figure, folder, name)), alt=alt))
+    plt.close(figure)
