@@ -73,7 +73,7 @@ def explained(model: GEXSent, batch: Batch, tokens: Sequence[str], pictures: Seq
 
 def _says(target: Target, heads: dict[str, Tensor]) -> str:
     if target.task == "intensity":
-        return f"intensity {heads['intensity'][0, 0].item():+.2f}".replace("-", "−")
+        return f"{heads['intensity'][0, 0].item():+.2f}".replace("-", "−")
     return NAMES[int(target.choice[0])]
 
 

@@ -167,6 +167,7 @@ def _bars(axes: Axes, values: np.ndarray, *, across: bool = False) -> None:
 def _picture(axes: Axes, picture: Image.Image) -> None:
     axes.imshow(_small(picture), interpolation="nearest")
     axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
     axes.grid(visible=False)
 
 
@@ -185,6 +186,7 @@ def _overlay(axes: Axes, picture: Image.Image, heat: np.ndarray):
     frame = plt.Rectangle((column * width, row * height), width, height, fill=False, edgecolor="black", linewidth=1.5)
     axes.add_patch(frame)
     axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
     axes.grid(visible=False)
     return plt.cm.ScalarMappable(plt.Normalize(-limit, limit), HEAT)
 
@@ -208,7 +210,8 @@ def _longest(values: np.ndarray, most: int = MOST) -> np.ndarray:
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "−")
+    value = round(float(value), 2)
+    return f"{value:+.2f}".replace("-", "−") if value else "0.00"
 
 
 def _plain(text: str) -> str:

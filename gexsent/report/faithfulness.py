@@ -35,8 +35,8 @@ def verdicts(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
     Columns: dataset, method; deletion and insertion, the mean gain over random orders; random_weights, the correlation
     with the explanation of a model of random weights; right_tokens, the share of the relevance on the tokens that carry
-    the label over what chance puts there, NaN where they are not known; passed. To pass, both gains must be positive for
-    every seed, the correlation must be at most UNCHANGED, and right_tokens above 1.
+    the label (of both modalities) over what chance puts there, NaN where they are not known; passed. To pass, both
+    gains must be positive for every seed, the correlation must be at most UNCHANGED, and right_tokens above 1.
     """
     if not len(tables["areas"]):
         return pd.DataFrame()
@@ -217,8 +217,8 @@ def modalities(table: pd.DataFrame, edition: str) -> Figure:
     shown = {
         "without_text": "text",
         "without_vision": "vision",
-        "unguided_text": "vision-\nguided text",
-        "unguided_vision": "text-\nguided vision",
+        "unguided_text": "vision-\nguided\ntext",
+        "unguided_vision": "text-\nguided\nvision",
     }
     colours = [GROUP_COLOURS["text"], GROUP_COLOURS["vision"]] * 2
     figure, grid = _grid(1, len(names), height=3.5)
@@ -228,8 +228,10 @@ def modalities(table: pd.DataFrame, edition: str) -> Figure:
             axes.bar(place, part[name].mean(), 0.62, color=colour, alpha=0.9 if place < 2 else 0.45)
             axes.plot([place] * len(part), part[name], ".", color="black", markersize=6)
         axes.axhline(0, color="#444444", linewidth=0.8)
-        axes.axhline(part["score"].mean(), color="black", linestyle="--", linewidth=1.2, label="all there is")
-        axes.set_xticks(range(4), list(shown.values()), fontsize=8)
+        axes.axhline(
+            part["score"].mean(), color="black", linestyle="--", linewidth=1.2, label="all the support there is"
+        )
+        axes.set_xticks(range(4), list(shown.values()), fontsize=8.5)
         axes.set(title=DATASET_NAMES[dataset], ylabel=f"support lost ({UNITS[dataset]})")
         axes.grid(axis="x", visible=False)
     _legend(figure, grid[0, 0])
