@@ -10,10 +10,13 @@ from torch import Tensor, nn
 from gexsent.explain.target import Target, real, scores_with
 from gexsent.model import Batch, ModelConfig, build
 
-FRACTIONS = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)  # of a sample's tokens; the same read from either end
+FRACTIONS = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)  # of a sample's tokens
 DRAWS = 3  # random orders a sample
 # From the output down, as Adebayo et al. randomise.
 PARTS = ("heads", "pools", "attention", "experts", "inputs")
+# Fits are seeded 0, 1, 2, …, and training moves weights so little that a model drawn anew from the seed of a fit is
+# almost that model: on the sample their weights correlate by 0.96. Random weights come from seeds that no fit has.
+UNUSED = 1_000_000
 
 
 def curve(model: nn.Module, batch: Batch, target: Target, relevance: Tensor, *, insert: bool = False) -> Tensor:
@@ -32,13 +35,16 @@ def curve(model: nn.Module, batch: Batch, target: Target, relevance: Tensor, *, 
     return scores_with(model, batch, target, rows, keep.flatten(0, 1)).view(len(there), -1)
 
 
-def random_curve(model: nn.Module, batch: Batch, target: Target, generator: torch.Generator) -> Tensor:
-    """Deletion (B, FRACTIONS) in a random order, mean over DRAWS orders.
+def random_curve(
+    model: nn.Module, batch: Batch, target: Target, generator: torch.Generator, *, insert: bool = False
+) -> Tensor:
+    """The same in random orders: (B, FRACTIONS), the mean over DRAWS orders.
 
-    Read from its end it is an insertion curve in a random order: what is left after hiding is what is shown.
+    Insertion is drawn by itself. A deletion curve read from its end will not do: a fraction of few tokens is rounded,
+    and a quarter of fifteen and three quarters of fifteen need not be fifteen.
     """
     draws = [torch.rand(real(batch).shape, generator=generator) for _ in range(DRAWS)]
-    return torch.stack([curve(model, batch, target, draw) for draw in draws]).mean(0)
+    return torch.stack([curve(model, batch, target, draw, insert=insert) for draw in draws]).mean(0)
 
 
 def area(curves: Tensor) -> Tensor:
@@ -67,7 +73,7 @@ def randomised(model: nn.Module, config: ModelConfig, part: str, *, seed: int) -
     """
     names = PARTS[: PARTS.index(part) + 1]
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(UNUSED + seed)
         fresh = dict(build(config).named_parameters())
     result = copy.deepcopy(model)
     with torch.no_grad():

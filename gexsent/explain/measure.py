@@ -44,8 +44,10 @@ def measure(
     """
     target, there = target_of(model, batch), real(batch)
     relevance = {name: method(model, batch, target) for name, method in METHODS.items()}
-    chance = faithful.random_curve(model, batch, target, generator)
-    curves = {(RANDOM, "deletion"): chance, (RANDOM, "insertion"): chance.flip(1)}
+    curves = {
+        (RANDOM, kind): faithful.random_curve(model, batch, target, generator, insert=kind == "insertion")
+        for kind in ("deletion", "insertion")
+    }
     areas = []
     for name, values in relevance.items():
         gains = {}
@@ -58,7 +60,7 @@ def measure(
         for a, b in combinations(METHODS, 2)
         if (values := (relevance[a], relevance[b]))
     ]
-    score = chance[:, 0]
+    score = curves[RANDOM, "deletion"][:, 0]
     change, gap = completeness(model, batch, target, relevance["gradients"])
     falls = {"without": left_out(model, batch, target), "unguided": guided(model, batch, target)}
     modalities = {f"{kind}_{m}": fall.numpy() for kind, parts in falls.items() for m, fall in parts.items()}

@@ -10,7 +10,7 @@ from gexsent.explain.measure import measure, routing, sanity
 from gexsent.explain.relevance import METHODS
 from gexsent.explain.target import real, target_of
 from gexsent.explain.trace import trace
-from gexsent.model import Batch
+from gexsent.model import Batch, build
 
 
 @pytest.fixture
@@ -55,6 +55,18 @@ def test_random_orders_are_seeded_and_lie_on_the_line(linear, ladder):
     assert once.equal(again)
 
 
+@pytest.mark.parametrize("count", [3, 5, 7, 15])  # fractions of these are rounded
+def test_where_all_tokens_are_worth_the_same_no_order_is_better_than_a_random_one(linear, count):
+    text = torch.zeros(1, count, 6)
+    text[..., 2] = 1.0  # each token adds 1 to the score
+    nothing = torch.zeros(1, 1, dtype=torch.bool)
+    batch = Batch(text, torch.ones(1, count, dtype=torch.bool), torch.zeros(1, 1, 5), nothing)
+    target, order = target_of(linear, batch), torch.arange(count + 1.0)[None]
+    for insert in (False, True):
+        chance = faithful.random_curve(linear, batch, target, torch.Generator().manual_seed(0), insert=insert)
+        torch.testing.assert_close(chance, faithful.curve(linear, batch, target, order, insert=insert))
+
+
 def test_the_area_is_the_mean_height():
     assert faithful.area(torch.tensor(faithful.FRACTIONS)).item() == pytest.approx(0.5)
     assert faithful.area(torch.full((2, len(faithful.FRACTIONS)), 3.0)).tolist() == pytest.approx([3.0, 3.0])
@@ -81,6 +93,27 @@ def test_weights_are_drawn_anew_from_the_output_down(model, config):
     assert any(not a.equal(b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_random_weights_are_not_those_that_a_fit_with_this_seed_starts_from(model, config, seed):
+    torch.manual_seed(seed)  # as a fit does
+    start, drawn = build(config), faithful.randomised(model, config, "inputs", seed=seed)
+    first, second = (torch.cat([w.flatten() for w in m.parameters() if w.dim() > 1]) for m in (start, drawn))
+    assert abs(torch.corrcoef(torch.stack([first, second]))[0, 1]) < 0.2
+
+
+def test_a_random_model_finds_a_token_no_more_often_than_chance(model, config):
+    generator = torch.Generator().manual_seed(1)
+    rows, length = 300, 8
+    there = torch.ones(rows, length, dtype=torch.bool)
+    text = torch.randn(rows, length, 6, generator=generator)
+    batch = Batch(text, there, torch.zeros(rows, 1, 5), torch.zeros(rows, 1, dtype=torch.bool))
+    right = torch.randint(length, (rows,), generator=generator)
+    drawn = faithful.randomised(model, config, "inputs", seed=0)
+    for name, method in METHODS.items():
+        found = method(drawn, batch, target_of(drawn, batch))[:, :length].abs().argmax(1)
+        assert abs((found == right).float().mean() - 1 / length) < 4 * (7 / 64 / rows) ** 0.5, name
+
+
 def test_tables_hold_what_the_functions_say(model, config, batch):
     ids = ["a", "b", "c"]
     tables = measure(model, batch, ids, torch.Generator().manual_seed(0))
@@ -90,6 +123,10 @@ def test_tables_hold_what_the_functions_say(model, config, batch):
     fall = faithful.area(chance) - faithful.area(faithful.curve(model, batch, target, worth))
     areas = tables["areas"].set_index(["method", "id"])
     assert areas.loc["occlusion", "deletion"].tolist() == pytest.approx(fall.tolist(), abs=1e-5)
+    curves = tables["curves"].set_index(["method", "kind"])
+    assert curves.loc[("random", "insertion"), "at_0"].tolist() == pytest.approx(
+        curves.loc[("random", "deletion"), "at_1"].tolist()
+    )
     assert len(tables["agreement"]) == 6 * 3 and tables["truth"].empty
     same = faithful.agreement(worth, METHODS["gates"](model, batch, target), there)
     pairs = tables["agreement"].set_index(["first", "second"]).sort_index()
