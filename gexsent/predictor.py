@@ -97,6 +97,18 @@ class Predictor:
             DataError: more than one visual input, one that this model cannot read, nothing at all, or nothing of the one
                 modality that this model uses.
         """
+        heads = self.model(self.batch(text, image=image, clip=clip, vision=vision)).heads
+        return _readable({name: column[0] for name, column in decode({k: v.numpy() for k, v in heads.items()}).items()})
+
+    def batch(
+        self,
+        text: str | np.ndarray = "",
+        *,
+        image: Image.Image | Path | str | None = None,
+        clip: Path | str | None = None,
+        vision: np.ndarray | None = None,
+    ) -> Batch:
+        """One post as the model's input: a batch of one. Arguments and errors as those of a call."""
         given = [kind for kind, value in (("image", image), ("clip", clip), ("vision", vision)) if value is not None]
         if len(given) > 1:
             raise DataError(f"{given[0]} and {given[1]} were both given: choose one visual input")
@@ -108,8 +120,22 @@ class Predictor:
             raise DataError(NEEDS[self.config.system])
         words = self._read(text)  # (L, Dt), L = 0 without a text
         seen = self._see(image, clip, vision)  # (T, Dv), T = 0 without a visual input
-        heads = self.model(Batch(*_alone(words), *_alone(seen))).heads
-        return _readable({name: column[0] for name, column in decode({k: v.numpy() for k, v in heads.items()}).items()})
+        return Batch(*_alone(words), *_alone(seen))
+
+    def tokens(self, text: str | np.ndarray) -> list[str]:
+        """What the rows of the text's features stand for; numbers where the features were brought along."""
+        if not isinstance(text, str):
+            return [str(number) for number in range(1, len(text) + 1)]
+        return self.text.tokens(text) if text.strip() else []
+
+    def pictures(
+        self, image: Image.Image | Path | str | None = None, clip: Path | str | None = None
+    ) -> list[Image.Image]:
+        """The pictures that are encoded: one, or the frames of a clip; none without either."""
+        if image is not None:
+            # An object gets what a file gets, or an encoder would see the colours under its transparency.
+            return [media.to_rgb(image) if isinstance(image, Image.Image) else media.open_image(Path(image))]
+        return [] if clip is None else media.read_frames(Path(clip), self.frames)[0]
 
     def _read(self, text: str | np.ndarray) -> torch.Tensor:
         if not isinstance(text, str):
@@ -127,13 +153,9 @@ class Predictor:
             return torch.zeros(0, self.config.vision_features)
         if self.vision is None:
             raise DataError("this model has no vision encoder: pass its features as `vision`, or text alone")
-        if image is not None:
-            # An object gets what a file gets, or an encoder would see the colours under its transparency.
-            frames = [media.to_rgb(image) if isinstance(image, Image.Image) else media.open_image(Path(image))]
-        elif self.config.temporal:
-            frames = media.read_frames(Path(clip), self.frames)[0]
-        else:
+        if clip is not None and not self.config.temporal:
             raise DataError("this model was trained on images: give one frame of the clip as `image`")
+        frames = self.pictures(image, clip)
         # What a model saw in training decides: frame vectors of clips, or patches of images.
         features = self.vision.encode_frames(frames) if self.config.temporal else self.vision.encode_images(frames)[0]
         return torch.from_numpy(np.array(features, np.float32))

@@ -17,7 +17,10 @@ STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 NOTEBOOKS = {
     name: f"{number}_{name}" for number, name in enumerate(("prepare", "extract", "train", "evaluate", "tables"), 1)
 }
-NOTEBOOKS = {stage: f"0{name}" for stage, name in NOTEBOOKS.items()} | {"reliability": "08_reliability"}
+NOTEBOOKS = {stage: f"0{name}" for stage, name in NOTEBOOKS.items()} | {
+    "explain": "06_explain",
+    "reliability": "08_reliability",
+}
 CHECKED = [*NOTEBOOKS, "audit"]  # audit is a command without a notebook
 # Paths, errors and the running of notebooks decide where a result lies, not what it is. Tests hold them in place.
 PLUMBING = {

@@ -1,0 +1,84 @@
+"""Is an explanation true of the model? Hide or show tokens in its order, compare methods, and randomise the weights."""
+
+import copy
+
+import numpy as np
+import torch
+from scipy.stats import rankdata
+from torch import Tensor, nn
+
+from gexsent.explain.target import Target, real, scores_with
+from gexsent.model import Batch, ModelConfig, build
+
+FRACTIONS = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)  # of a sample's tokens
+DRAWS = 3  # random orders a sample
+# From the output down, as Adebayo et al. randomise.
+PARTS = ("heads", "pools", "attention", "experts", "inputs")
+# Fits are seeded 0, 1, 2, …, and training moves weights so little that a model drawn anew from the seed of a fit is
+# almost that model: on the sample their weights correlate by 0.96. Random weights come from seeds that no fit has.
+UNUSED = 1_000_000
+
+
+def curve(model: nn.Module, batch: Batch, target: Target, relevance: Tensor, *, insert: bool = False) -> Tensor:
+    """Scores (B, FRACTIONS) as tokens of highest relevance (B, T) are hidden first; or, with `insert`, shown first.
+
+    The more relevant tokens an order takes first, the faster deletion falls and the faster insertion rises (Petsiuk et
+    al. 2018, arXiv 1806.07421). Equal relevance is taken in the order of the tokens.
+    """
+    there = real(batch)
+    order = torch.where(there, relevance.double(), -torch.inf).argsort(dim=1, descending=True, stable=True)
+    rank = order.argsort(1)  # (B, T): 0 for the most relevant; padding comes last
+    taken = (torch.tensor(FRACTIONS)[None] * there.sum(1, keepdim=True)).round()  # (B, F)
+    first = rank[:, None] < taken[..., None]  # (B, F, T)
+    keep = first if insert else ~first
+    rows = torch.arange(len(there)).repeat_interleave(len(FRACTIONS))
+    return scores_with(model, batch, target, rows, keep.flatten(0, 1)).view(len(there), -1)
+
+
+def random_curve(
+    model: nn.Module, batch: Batch, target: Target, generator: torch.Generator, *, insert: bool = False
+) -> Tensor:
+    """The same in random orders: (B, FRACTIONS), the mean over DRAWS orders.
+
+    Insertion is drawn by itself. A deletion curve read from its end will not do: a fraction of few tokens is rounded,
+    and a quarter of fifteen and three quarters of fifteen need not be fifteen.
+    """
+    draws = [torch.rand(real(batch).shape, generator=generator) for _ in range(DRAWS)]
+    return torch.stack([curve(model, batch, target, draw, insert=insert) for draw in draws]).mean(0)
+
+
+def area(curves: Tensor) -> Tensor:
+    """(..., FRACTIONS) -> (...): the mean height of a curve, by the trapezoidal rule."""
+    return torch.trapezoid(curves, torch.tensor(FRACTIONS), dim=-1)
+
+
+def agreement(first: Tensor, second: Tensor, there: Tensor) -> np.ndarray:
+    """Spearman's correlation of the sizes |relevance| of two methods, for each sample: (B, T) each -> (B,).
+
+    NaN where a sample has fewer than three tokens, or one of the two says the same of all of them.
+    """
+    result = np.full(len(there), np.nan)
+    for row, mask in enumerate(there.numpy()):
+        ranks = [rankdata(values[row].abs().numpy()[mask]) for values in (first, second)]
+        if mask.sum() > 2 and all(np.ptp(rank) > 0 for rank in ranks):
+            result[row] = np.corrcoef(*ranks)[0, 1]
+    return result
+
+
+def randomised(model: nn.Module, config: ModelConfig, part: str, *, seed: int) -> nn.Module:
+    """A copy whose weights are drawn anew, from the output down to `part` and including it.
+
+    An explanation that stays the same does not depend on what the model has learned (Adebayo et al. 2018, arXiv
+    1810.03292). The statistics that tokens are standardised by are kept.
+    """
+    names = PARTS[: PARTS.index(part) + 1]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(UNUSED + seed)
+        fresh = dict(build(config).named_parameters())
+    result = copy.deepcopy(model)
+    with torch.no_grad():
+        for name, weight in result.named_parameters():
+            top = name.split(".")[0]
+            if ("inputs" if top in ("text_in", "vision_in") else top) in names:
+                weight.copy_(fresh[name])
+    return result.eval()

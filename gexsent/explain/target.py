@@ -1,0 +1,77 @@
+"""What is explained, one number a sample, and how that number changes when tokens are hidden.
+
+Positions run over both modalities: T = Lt + Lv, the text tokens first. A hidden token is one that the mask takes away,
+which is how training hides tokens (`training.data.hide_tokens`): the model has met such inputs, unlike zeros or noise.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from gexsent.model import Batch
+
+CHUNK = 512  # variants of samples in one forward pass: more gain nothing on a core, and cost memory
+
+
+@dataclass(frozen=True)
+class Target:
+    """Support for what the model says of the whole input.
+
+    For intensity it is the prediction times its own sign; for classes the log-odds of the predicted class against all
+    others. So positive relevance always speaks for the prediction, and hiding what mattered makes the score fall.
+
+    task: "intensity" or "sentiment". choice: (B,) sign or class, as predicted from the whole input.
+    """
+
+    task: str
+    choice: Tensor
+
+    @classmethod
+    def of(cls, heads: dict[str, Tensor]) -> "Target":
+        """What these head outputs say; intensity where there is such a head, else sentiment."""
+        if "intensity" in heads:
+            value = heads["intensity"][:, 0]
+            return cls("intensity", torch.where(value < 0, -1.0, 1.0))
+        return cls("sentiment", heads["sentiment"].argmax(1))
+
+    def score(self, heads: dict[str, Tensor], rows: Tensor | None = None) -> Tensor:
+        """Head outputs of N samples -> (N,); `rows` (N,) says which sample of the target each of them is."""
+        choice = self.choice if rows is None else self.choice[rows]
+        if self.task == "intensity":
+            return choice * heads["intensity"][:, 0]
+        logits, choice = heads["sentiment"], choice[:, None]
+        return (logits.gather(1, choice) - logits.scatter(1, choice, -torch.inf).logsumexp(1, keepdim=True))[:, 0]
+
+
+@torch.no_grad()
+def target_of(model: nn.Module, batch: Batch) -> Target:
+    """The target that the model's own prediction sets."""
+    return Target.of(model(batch).heads)
+
+
+def real(batch: Batch) -> Tensor:
+    """(B, T): True at the real tokens of both modalities."""
+    return torch.cat([batch.text_mask, batch.vision_mask], 1)
+
+
+def split(values: Tensor, batch: Batch) -> dict[str, Tensor]:
+    """(B, T, ...) -> {text: (B, Lt, ...), vision: (B, Lv, ...)}."""
+    text, vision = values.split([batch.text_mask.shape[1], batch.vision_mask.shape[1]], 1)
+    return {"text": text, "vision": vision}
+
+
+def hidden(batch: Batch, keep: Tensor) -> Batch:
+    """The batch with every token hidden that `keep` (B, T) does not keep."""
+    kept = split(keep, batch)
+    return batch._replace(text_mask=batch.text_mask & kept["text"], vision_mask=batch.vision_mask & kept["vision"])
+
+
+@torch.no_grad()
+def scores_with(model: nn.Module, batch: Batch, target: Target, rows: Tensor, keep: Tensor) -> Tensor:
+    """Variant n is sample rows[n] with the tokens that keep[n] keeps: (N,), (N, T) -> scores (N,)."""
+    results = []
+    for part, kept in zip(rows.split(CHUNK), keep.split(CHUNK), strict=True):
+        variant = hidden(Batch(*(tensor[part] for tensor in batch)), kept)
+        results.append(target.score(model(variant).heads, part))
+    return torch.cat(results) if results else torch.zeros(0)

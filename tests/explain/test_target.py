@@ -1,0 +1,27 @@
+"""Hiding a token must be the same as not having it, however many variants share a pass."""
+
+import torch
+
+from gexsent.explain import target as targets
+from gexsent.explain.target import target_of
+
+
+def test_hidden_tokens_are_as_if_they_were_not_there(make_model, batch):
+    model = make_model(temporal=True)  # frames are read in order: a hole must close
+    target = target_of(model, batch)
+    keep = torch.ones(1, 10, dtype=torch.bool)
+    keep[0, [0, 6]] = False  # the first word and the second frame
+    score = targets.scores_with(model, batch, target, torch.tensor([0]), keep)
+    shorter = batch._replace(
+        text=batch.text[:1, 1:], text_mask=batch.text_mask[:1, 1:],
+        vision=batch.vision[:1, [0, 2, 3, 4]], vision_mask=batch.vision_mask[:1, [0, 2, 3, 4]],
+    )  # fmt: skip
+    torch.testing.assert_close(score, target.score(model(shorter).heads, torch.tensor([0])))
+
+
+def test_variants_are_scored_alike_in_one_pass_or_many(model, batch, monkeypatch):
+    target = target_of(model, batch)
+    rows, keep = torch.tensor([0, 1, 0, 2]), torch.rand(4, 10, generator=torch.Generator().manual_seed(0)) > 0.3
+    once = targets.scores_with(model, batch, target, rows, keep)
+    monkeypatch.setattr(targets, "CHUNK", 3)
+    torch.testing.assert_close(targets.scores_with(model, batch, target, rows, keep), once)
