@@ -73,14 +73,10 @@ def project(tmp_path_factory, modernbert, clip_weights, fit_here):
     root, raw = tmp_path_factory.mktemp("full"), tmp_path_factory.mktemp("raw")
     shutil.copy(PROJECT / "dvc.yaml", root)
     params = yaml.safe_load((PROJECT / "params.yaml").read_text())
-    params["editions"]["full"] = {
-        "data": {},
+    params["editions"]["full"] |= {
         "encode": {"text": str(modernbert), "vision_weights": str(clip_weights), "frames": 2, "batch_images": 4},
         "model": {"width": 16, "experts": 2, "expert_width": 8},
-        "search": {},
-        "robustness": {},
         "train": {"systems": ["gexsent"], "seeds": 1, "epochs": 1},
-        "by_dataset": {"mosi": {}, "mosei": {}, "memotion": {}},
     }
     assert params["encode"]["vision"] == "ViT-B-32"
     (root / "params.yaml").write_text(yaml.safe_dump(params))

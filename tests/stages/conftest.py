@@ -26,6 +26,7 @@ EDITION = {
         "epochs": 2,
         "patience": 2,
         "batch": 8,
+        "lr": 0.003,
         "dropout_systems": [],
     },
 }
