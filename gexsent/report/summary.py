@@ -93,7 +93,7 @@ def _panel(axis: Axes, scores: Scores, column: Column, names: list[str], colours
     axis.set_xlabel(f"{column.name}\n{better}")
     axis.grid(axis="y", visible=False)
     axis.margins(x=0.15)
-    axis.xaxis.get_major_locator().set_params(nbins=4)  # labels of neighbours would touch
+    axis.xaxis.get_major_locator().set_params(nbins=3)  # long labels of neighbours would touch
 
 
 def seed_frame(found: Sequence[Scores]) -> pd.DataFrame:
