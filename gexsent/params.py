@@ -101,6 +101,7 @@ class RobustnessParams:
 
     seeds: int  # fits of each system and partition that are put to them, at most
     draws: int  # of masks and noise
+    rows: int | None  # test rows of a data set that are damaged, at most, drawn by whole groups; null: all
 
 
 @dataclass(frozen=True)
