@@ -21,12 +21,6 @@ HEADLINES = {"mosi": ("mae",), "mosei": ("mae",), "memotion": ("macro_f1_a", "ma
 Outcomes = Mapping[Fit, Mapping[Condition, Columns]]
 
 
-def _rows(labels: pd.DataFrame, columns: Columns) -> pd.DataFrame:
-    # Built in one go: `assign`, a column at a time, takes most of the time that scoring takes.
-    predicted = {name: values for name, values in columns.items() if name.startswith("pred_")}
-    return pd.DataFrame({name: labels[name].array for name in labels} | predicted)
-
-
 def weights(protocol: str) -> dict[float, float]:
     """{level: weight} of the area under a curve with these levels, as the trapezoid rule has it; they sum to 1."""
     levels = np.array(LEVELS[protocol])
@@ -68,18 +62,23 @@ def score(
     by_group = labels.reset_index(drop=True).sort_values(["group", "partition", "id"])
     order = by_group.index.to_numpy()
     starts = np.flatnonzero(by_group["group"].ne(by_group["group"].shift()).to_numpy())
+    values = {
+        name: column.to_numpy(np.float64, na_value=np.nan)
+        for name, column in by_group.items()
+        if pd.api.types.is_numeric_dtype(column)
+    }
     names = protocols(outcomes)
     records: list[dict] = []
     point: dict[tuple[str, str], dict[str, float]] = {(p, m): {} for p in names for m in HEADLINES[dataset]}
     drawn: dict[tuple[str, str], dict[str, np.ndarray]] = {key: {} for key in point}
     seeds: dict[str, int] = {}
     for system, runs in _by_system(outcomes):
-        rows = [_rows(by_group, {name: v[order] for name, v in columns.items()}) for columns in runs.values()]
-        known = {name: measure for name, measure in MEASURES[dataset].items() if measure.is_known(rows[0])}
-        sums = {
-            name: np.stack([np.add.reduceat(measure.terms(part), starts, axis=0) for part in rows], axis=1)  # (G, K, T)
-            for name, measure in known.items()
-        }
+        rows = _rows(values, [{name: v[order] for name, v in columns.items()} for columns in runs.values()])
+        known = {name: measure for name, measure in MEASURES[dataset].items() if measure.is_known(rows)}
+        sums = {}
+        for name, measure in known.items():
+            terms = measure.terms(rows).reshape(len(runs), len(labels), -1)  # (K, N, T)
+            sums[name] = np.add.reduceat(terms, starts, axis=1).swapaxes(0, 1)  # (G, K, T)
         scores = {name: measure.score(sums[name].sum(0)) for name, measure in known.items()}  # (K,)
         for k, (fit_seed, condition) in enumerate(runs):
             record = {"system": system, "seed": fit_seed} | asdict(condition)
@@ -100,6 +99,15 @@ def score(
         if values
     }
     return pd.DataFrame(records).round(6), boots
+
+
+def _rows(labels: dict[str, np.ndarray], runs: list[Columns]) -> pd.DataFrame:
+    """The labels (N,) beside the predictions (N,) of each of K runs, one run below the other: (K N) rows.
+
+    In one piece: pandas takes longer to make hundreds of small frames than everything else here takes.
+    """
+    predicted = {name: np.concatenate([run[name] for run in runs]) for name in runs[0] if name.startswith("pred_")}
+    return pd.DataFrame({name: np.tile(column, len(runs)) for name, column in labels.items()} | predicted)
 
 
 def _by_system(outcomes: Outcomes) -> Iterator[tuple[str, dict[tuple[int, Condition], Columns]]]:
