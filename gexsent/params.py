@@ -136,7 +136,7 @@ SECTIONS = {
     "robustness": RobustnessParams,
     "audit": AuditParams,
 }
-BY_DATASET = ("model", "search", "train", "audit")  # what one data set of an edition may change
+BY_DATASET = ("model", "search", "train", "robustness", "audit")  # what one data set of an edition may change
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -159,7 +159,7 @@ def _line(
     hollow: bool = False,
 ) -> None:
     mean, sd = levels["mean"], levels["sd"]
-    axis.fill_between(levels.index, mean - sd, mean + sd, color=colour, alpha=0.12, lw=0)
+    axis.fill_between(levels.index, mean - sd, mean + sd, color=colour, alpha=0.18 if strong else 0.08, lw=0)
     axis.plot(
         levels.index,
         mean,

@@ -7,7 +7,7 @@ import pandas as pd
 from gexsent.evaluation.compare import DRAWS
 from gexsent.evaluation.robustness import LEVELS, WHOLE
 from gexsent.report.columns import HEADLINES, Column
-from gexsent.report.comparisons import GROUPS, difference_cells, interval
+from gexsent.report.comparisons import FEW, GROUPS, TOO_NARROW, difference_cells, interval
 from gexsent.report.plain import PlainTable
 from gexsent.report.scores import ALPHA
 from gexsent.report.style import DATASET_NAMES, EDITION_NOTES, system_name
@@ -88,6 +88,7 @@ def areas(
             f"{DIRECTION} Undamaged: the mean over seeds on these rows. {BRACKETS} They are about other test rows "
             f"({groups:,} {GROUPS[dataset]}), for the models as trained and the damage as drawn. {REFERENCES} "
             "Differences and p stand in the CSV.",
+            *((TOO_NARROW,) if groups < FEW else ()),
         ),
         left=2,
     )
