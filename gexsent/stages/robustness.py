@@ -146,7 +146,7 @@ def systems(settings: TrainParams, samples: Samples) -> tuple[list[str], list[st
     tuned = [system for system in known if fine_tuned(system)]
     mended = [system for system in known if family(system) == "mended"]
     named = [", ".join(map(style.system_name, names)) for names in (tuned, mended)]
-    why = [f"{named[0]}: fine-tuned, so that it does not read the features that are damaged"] if tuned else []
+    why = [f"{named[0]}: the features that are damaged here are not what it reads"] if tuned else []
     why += [f"{named[1]}: what one fault of the released code is worth is the question of the tables"] if mended else []
     return [system for system in known if system not in tuned + mended], why
 
