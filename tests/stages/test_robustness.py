@@ -68,7 +68,8 @@ def test_without_damage_predictions_are_those_of_the_evaluate_stage(trained):
 
 def test_each_fold_is_put_to_its_own_model(trained, in_folds):
     """And so are the levels of damage: the fill of a blank token is the mean of the fold's own training rows."""
-    workspace = trained(in_folds, fold_seeds=1)
+    workspace = trained(in_folds, seeds=2, fold_seeds=1)
+    assert set(robustness.examine(workspace).curves["seed"]) == {0}
     labels = pd.read_parquet(workspace.test_labels).sample(frac=1, random_state=0, ignore_index=True)
     outcomes, _ = robustness.predict(workspace, labels, partitions=2)
     assert {seed for _, seed in outcomes} == {0}
