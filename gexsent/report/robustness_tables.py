@@ -1,6 +1,7 @@
 """Tables of what damage does: areas under the curves, rows in conflict, and who holds up better than whom."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 
@@ -193,6 +194,11 @@ def _judged(part: pd.DataFrame, column: Column) -> list[dict[str, str]]:
             }
             found.append({"question": question} | lists)
     return found
+
+
+def told(table: PlainTable) -> PlainTable:
+    """The rows of `verdicts` in which some system is told from its reference."""
+    return replace(table, body=[row for row in table.body if set(row[4:6]) != {NOTHING}])
 
 
 def loss(frame: pd.DataFrame, column: Column) -> pd.DataFrame:

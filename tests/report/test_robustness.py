@@ -119,6 +119,7 @@ def test_what_is_told_apart_by_question(areas):
     ]
     assert table.frame()["worse"].tolist() == ["Text only", "", ""] * 2
     assert "Sample edition" in table.caption
+    assert tables.told(table).rows() == [row for row in table.rows() if row[1] == "baseline against GEXSent"]
 
 
 def test_the_table_of_conflict_says_how_many_rows_there_are(areas):
