@@ -101,6 +101,7 @@ class RobustnessParams:
 
     seeds: int  # fits of each system and partition that are put to them, at most
     draws: int  # of masks and noise
+    rows: int | None  # test rows of a data set that are damaged, at most, drawn by whole groups; null: all
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ SECTIONS = {
     "robustness": RobustnessParams,
     "audit": AuditParams,
 }
-BY_DATASET = ("model", "search", "train", "audit")  # what one data set of an edition may change
+BY_DATASET = ("model", "search", "train", "robustness", "audit")  # what one data set of an edition may change
 
 
 def _fits(value: Any, hint: Any) -> bool:

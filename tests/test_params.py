@@ -52,10 +52,12 @@ def test_a_data_set_overrides_its_edition_and_no_other_data_set(changed):
     def change(raw):
         raw["editions"]["lite"]["train"] = {"seeds": 2, "epochs": 9}
         raw["editions"]["lite"]["by_dataset"]["mosi"] = {"train": {"seeds": 4}, "model": {"width": 12}}
+        raw["editions"]["lite"]["by_dataset"]["mosi"]["robustness"] = {"rows": 7}
 
     path = changed(change)
     assert (load(path, "lite", "mosi").train.seeds, load(path, "lite", "mosi").train.epochs) == (4, 9)
     assert load(path, "lite", "mosi").model.width == 12
+    assert load(path, "lite", "mosi").robustness.rows == 7 != load(path, "lite").robustness.rows
     for params in (load(path, "lite", "mosei"), load(path, "lite")):
         assert (params.train.seeds, params.train.epochs) == (2, 9)
         assert params.model.width != 12

@@ -19,6 +19,7 @@ NOTEBOOKS = {
 }
 NOTEBOOKS = {stage: f"0{name}" for stage, name in NOTEBOOKS.items()} | {
     "explain": "06_explain",
+    "robustness": "07_robustness",
     "reliability": "08_reliability",
 }
 CHECKED = [*NOTEBOOKS, "audit"]  # audit is a command without a notebook
@@ -99,7 +100,7 @@ def test_a_stage_depends_on_every_module_that_its_notebook_reaches(stage):
 def test_a_stage_declares_the_parameters_that_it_reads(stage):
     parts = ("train", "search", "fits") if stage == "train" else (stage,)
     code = notebook_source(stage) + "".join((ROOT / "gexsent" / "stages" / f"{part}.py").read_text() for part in parts)
-    read = set(re.findall(r"params\.(data|encode|model|search|train|audit)\b", code))
+    read = set(re.findall(r"params\.(data|encode|model|search|train|audit|robustness)\b", code))
     read |= {"model"} if "train.jobs(" in code else set()  # which puts the sizes of the models into its jobs
     declared = {entry.removeprefix("editions.${item.edition}.").split(".")[0] for entry in STAGES[stage]["params"]}
     assert ("by_dataset" in declared) == bool(read & set(BY_DATASET))

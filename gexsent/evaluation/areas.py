@@ -12,19 +12,13 @@ import numpy as np
 import pandas as pd
 
 from gexsent.evaluation import compare
-from gexsent.evaluation.compare import REFERENCE, Bootstrap
+from gexsent.evaluation.compare import Bootstrap
 from gexsent.evaluation.measures import MEASURES
 from gexsent.evaluation.robustness import LEVELS, WHOLE, Columns, Condition, Fit
 from gexsent.model.build import DROPOUT
 
 HEADLINES = {"mosi": ("mae",), "mosei": ("mae",), "memotion": ("macro_f1_a", "macro_f1_b", "macro_f1_c")}
 Outcomes = Mapping[Fit, Mapping[Condition, Columns]]
-
-
-def _rows(labels: pd.DataFrame, columns: Columns) -> pd.DataFrame:
-    # Built in one go: `assign`, a column at a time, takes most of the time that scoring takes.
-    predicted = {name: values for name, values in columns.items() if name.startswith("pred_")}
-    return pd.DataFrame({name: labels[name].array for name in labels} | predicted)
 
 
 def weights(protocol: str) -> dict[float, float]:
@@ -68,18 +62,23 @@ def score(
     by_group = labels.reset_index(drop=True).sort_values(["group", "partition", "id"])
     order = by_group.index.to_numpy()
     starts = np.flatnonzero(by_group["group"].ne(by_group["group"].shift()).to_numpy())
+    values = {
+        name: column.to_numpy(np.float64, na_value=np.nan)
+        for name, column in by_group.items()
+        if pd.api.types.is_numeric_dtype(column)
+    }
     names = protocols(outcomes)
     records: list[dict] = []
     point: dict[tuple[str, str], dict[str, float]] = {(p, m): {} for p in names for m in HEADLINES[dataset]}
     drawn: dict[tuple[str, str], dict[str, np.ndarray]] = {key: {} for key in point}
     seeds: dict[str, int] = {}
     for system, runs in _by_system(outcomes):
-        rows = [_rows(by_group, {name: v[order] for name, v in columns.items()}) for columns in runs.values()]
-        known = {name: measure for name, measure in MEASURES[dataset].items() if measure.is_known(rows[0])}
-        sums = {
-            name: np.stack([np.add.reduceat(measure.terms(part), starts, axis=0) for part in rows], axis=1)  # (G, K, T)
-            for name, measure in known.items()
-        }
+        rows = _rows(values, [{name: v[order] for name, v in columns.items()} for columns in runs.values()])
+        known = {name: measure for name, measure in MEASURES[dataset].items() if measure.is_known(rows)}
+        sums = {}
+        for name, measure in known.items():
+            terms = measure.terms(rows).reshape(len(runs), len(labels), -1)  # (K, N, T)
+            sums[name] = np.add.reduceat(terms, starts, axis=1).swapaxes(0, 1)  # (G, K, T)
         scores = {name: measure.score(sums[name].sum(0)) for name, measure in known.items()}  # (K,)
         for k, (fit_seed, condition) in enumerate(runs):
             record = {"system": system, "seed": fit_seed} | asdict(condition)
@@ -102,6 +101,15 @@ def score(
     return pd.DataFrame(records).round(6), boots
 
 
+def _rows(labels: dict[str, np.ndarray], runs: list[Columns]) -> pd.DataFrame:
+    """The labels (N,) beside the predictions (N,) of each of K runs, one run below the other: (K N) rows.
+
+    In one piece: pandas takes longer to make hundreds of small frames than everything else here takes.
+    """
+    predicted = {name: np.concatenate([run[name] for run in runs]) for name in runs[0] if name.startswith("pred_")}
+    return pd.DataFrame({name: np.tile(column, len(runs)) for name, column in labels.items()} | predicted)
+
+
 def _by_system(outcomes: Outcomes) -> Iterator[tuple[str, dict[tuple[int, Condition], Columns]]]:
     for system in dict.fromkeys(system for system, _ in outcomes):
         yield (
@@ -116,27 +124,33 @@ def _by_system(outcomes: Outcomes) -> Iterator[tuple[str, dict[tuple[int, Condit
 
 
 def table(boots: Mapping[tuple[str, str], Bootstrap]) -> pd.DataFrame:
-    """A row a protocol, metric and system: area with its interval, and its difference from a reference.
-
-    The reference is GEXSent; a system with modality dropout is also set against the same system without. p_holm is
-    corrected over all differences of the table.
-    """
-    named = {"/".join(key): boot for key, boot in boots.items()}
-    own = compare.intervals(named).drop(columns=["undefined"])
-    systems = list(next(iter(named.values())).draws)
-    pairs = [compare.pairs(named)]
-    for variant in [s for s in systems if s.endswith(DROPOUT) and s != REFERENCE + DROPOUT]:
-        base = variant.removesuffix(DROPOUT)
-        two = {k: Bootstrap(b.point, b.draws[[base, variant]], b.seeds, b.groups) for k, b in named.items()}
-        pairs.append(compare.pairs(two, base))
-    against = pd.concat(pairs, ignore_index=True).drop(columns=["n_groups", "seeds"])
-    against["p_holm"] = compare.holm(against["p"].to_numpy(float)).round(6)
-    against = against.rename(columns={"low": "difference_low", "high": "difference_high"})
-    result = own.merge(against, on=["metric", "system"], how="left")
+    """A row a protocol, metric and system: area with its interval, and its difference from the system's reference."""
+    result = _against({"/".join(key): boot for key, boot in boots.items()})
     split = result.pop("metric").str.split("/", expand=True)
     result.insert(0, "protocol", split[0])
     result.insert(1, "metric", split[1])
     return result
+
+
+def _against(boots: Mapping[str, Bootstrap]) -> pd.DataFrame:
+    """Columns of `compare.intervals`, and the difference from a reference as `compare.pairs` has it.
+
+    GEXSent is the reference of baselines and of ablations, and the same system without it that of a system trained with
+    modality dropout. Each of these three questions is a family with a correction of its own (p_holm).
+    """
+    names = dict.fromkeys(system for boot in boots.values() for system in boot.draws)
+    variants = [
+        compare.pairs(boots, system.removesuffix(DROPOUT), [system]) for system in names if system.endswith(DROPOUT)
+    ]
+    parts = [compare.families(boots)]
+    if variants:
+        parts.append(pd.concat(variants, ignore_index=True))
+        parts[1]["p_holm"] = compare.holm(parts[1]["p"].to_numpy(float)).round(6)
+    pairs = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
+    pairs = pairs.drop(columns=["n_groups", "seeds"])
+    pairs = pairs.rename(columns={"low": "difference_low", "high": "difference_high"})
+    own = compare.intervals(boots).drop(columns=["undefined"])
+    return own.merge(pairs, on=["metric", "system"], how="left", validate="one_to_one")
 
 
 def in_conflict(outcomes: Outcomes, dataset: str) -> np.ndarray | None:
@@ -158,7 +172,7 @@ def in_conflict(outcomes: Outcomes, dataset: str) -> np.ndarray | None:
 
 def conflict(outcomes: Outcomes, labels: pd.DataFrame, dataset: str, subset: np.ndarray) -> pd.DataFrame:
     """Scores where the modalities disagree (`where` = conflict) and elsewhere (agreement), a row a metric and system,
-    with interval and difference from GEXSent, as `compare` has them. p_holm is corrected within each of the two."""
+    with interval and difference as `table` has them. p_holm is corrected within each of the two."""
     whole = pd.concat(
         [
             labels[["partition", "id"]].assign(system=system, seed=seed, **found[Condition(WHOLE, 0.0)])
@@ -174,10 +188,7 @@ def conflict(outcomes: Outcomes, labels: pd.DataFrame, dataset: str, subset: np.
         keys = rows[["partition", "id"]]
         boots = compare.bootstrap(whole.merge(keys, on=["partition", "id"]), rows, dataset)
         boots = {name: boots[name] for name in HEADLINES[dataset] if name in boots}
-        pairs = compare.pairs(boots).drop(columns=["n_groups", "seeds"])
-        pairs = pairs.rename(columns={"low": "difference_low", "high": "difference_high"})
-        own = compare.intervals(boots).drop(columns=["undefined"])
-        part = own.merge(pairs, on=["metric", "system"], how="left")
+        part = _against(boots)
         part.insert(0, "where", where)
         part.insert(1, "rows", len(rows))
         parts.append(part)

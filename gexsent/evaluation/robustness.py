@@ -8,16 +8,16 @@ at a level is lost at each higher one too.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from gexsent import tasks
-from gexsent.model import Batch
-from gexsent.training import loop
-from gexsent.training.data import Samples, Tokens
+from gexsent.model import Batch, Output
+from gexsent.training.data import Samples, Tokens, in_order
 
 # Protocol -> levels, the first of which is no damage.
 LEVELS = {
@@ -29,6 +29,7 @@ LEVELS = {
     "no_vision": (0.0, 0.25, 0.5, 0.75, 1.0),
 }
 WHOLE = "whole"  # the condition without damage: level 0 of every protocol
+GROUPS = ("text", "vision", "shared")  # of experts, in the order of Output.shares
 Fit = tuple[str, int]  # system and seed
 Columns = dict[str, np.ndarray]
 
@@ -44,7 +45,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Damaged:
-    """Samples whose batches are changed on their way to the model: all that `loop.forward` asks of Samples."""
+    """Samples whose batches are changed on their way to the model: all that `forward` asks of Samples."""
 
     samples: Samples
     change: Callable[[Batch, Tensor], Batch]  # a batch and the rows (B,) that it was made of
@@ -157,7 +158,7 @@ def predict(
     batch: int,
     device: str = "cpu",
 ) -> Iterator[tuple[Condition, Fit, Columns]]:
-    """Prediction columns for `rows`, of every model under every condition that is its own.
+    """What `forward` gives for `rows`, of every model under every condition that is its own.
 
     The draws are dealt out to the seeds: there are as many runs as seeds or draws, whichever are more.
     """
@@ -166,8 +167,59 @@ def predict(
         for fit, model in models.items():
             shared = condition.protocol in (WHOLE, "no_text", "no_vision")
             if shared or condition.draw in draws_of(seeds.index(fit[1]), len(seeds), draws):
-                heads = loop.forward(model, view, rows, batch=batch, device=device)
-                yield condition, fit, tasks.decode({name: value.numpy() for name, value in heads.items()})
+                yield condition, fit, forward(model, view, rows, batch=batch, device=device)
+
+
+@torch.inference_mode()
+def forward(
+    model: nn.Module, view: Samples | Damaged, rows: Tensor, *, batch: int, device: str = "cpu"
+) -> dict[str, np.ndarray]:
+    """Prediction columns (N,) for `rows` (N,), in their order.
+
+    Of a model whose experts stand in groups also `share_<group>` of each, and `gate_<modality>`: the mean gate over the
+    tokens of a sample that are still there, NaN where there is none.
+    """
+    model.eval()
+    order, heads, routes = [], [], []
+    for picked in in_order(view.text.lengths.cpu()[rows], batch):
+        inputs = view.batch(rows[picked].to(device))
+        output = model(inputs)
+        order.append(picked)
+        heads.append({name: value.float().cpu() for name, value in output.heads.items()})
+        routes.append(_routes(output, inputs))
+    back = torch.cat(order).argsort()
+    heads, routes = (
+        {name: torch.cat([part[name] for part in parts])[back].numpy() for name in parts[0]}
+        for parts in (heads, routes)
+    )
+    return tasks.decode(heads) | routes
+
+
+def _routes(output: Output, batch: Batch) -> dict[str, Tensor]:
+    if output.shares is None:
+        return {}
+    shares = dict(zip((f"share_{group}" for group in GROUPS), output.shares.float().cpu().unbind(1), strict=True))
+    masks = {"text": batch.text_mask, "vision": batch.vision_mask}
+    gates = {
+        f"gate_{m}": (output.gates[m].sum(1) / mask.sum(1)).float().cpu() for m, mask in masks.items()
+    }  # 0 / 0: NaN
+    return shares | gates
+
+
+def routing(outcomes: Mapping[Fit, Mapping[Condition, Columns]]) -> pd.DataFrame:
+    """Columns system, seed, protocol, level, draw, and the means of `share_*` and `gate_*` over the samples that have one:
+    a row a fit and condition, of the models that have groups of experts."""
+    records = []
+    for (system, seed), found in outcomes.items():
+        for condition, columns in found.items():
+            means = {
+                name: float(pd.Series(values).mean())
+                for name, values in columns.items()
+                if name.startswith(("share_", "gate_"))
+            }
+            if means:
+                records.append({"system": system, "seed": seed} | asdict(condition) | means)
+    return pd.DataFrame(records).round(6)
 
 
 def draws_of(seed: int, seeds: int, draws: int) -> list[int]:

@@ -1,7 +1,10 @@
-"""What damage does: curves by level, a table of the areas under them, and one of the rows in conflict."""
+"""Figures of what damage does: curves by level, each system with and without modality dropout, and GEXSent's gates.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+Lines differ in colour and in marker or dash, so that a print without colour still tells them apart.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,206 +12,178 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gexsent.evaluation.compare import DRAWS
-from gexsent.evaluation.robustness import LEVELS, WHOLE
+from gexsent.evaluation.robustness import GROUPS, LEVELS
 from gexsent.model.build import DROPOUT
 from gexsent.report.columns import HEADLINES, Column
-from gexsent.report.comparisons import GROUPS, difference_cells, interval
 from gexsent.report.outcomes import systems
-from gexsent.report.scores import ALPHA
-from gexsent.report.style import COLOURS, DATASET_NAMES, EDITION_NOTES, SYSTEM_NAMES, annotate
-from gexsent.report.tables import DIRECTION, NOTHING, system_name
+from gexsent.report.robustness_tables import PROTOCOLS, means, protocols, tested
+from gexsent.report.style import COLOURS, DATASET_NAMES, NARROWEST, SPARE_COLOURS, annotate, system_name
+from gexsent.systems import family, members
 
-PROTOCOLS = {
-    "tokens": ("Tokens hidden", "share of the tokens"),
-    "words": ("Words masked before the encoder", "share of the tokens"),
-    "typos": ("Mistyped letters", "share of the letters"),
-    "noise": ("Noise on vision", "in standard deviations"),
-    "no_text": ("Text missing", "share of the samples"),
-    "no_vision": ("Vision missing", "share of the samples"),
+REFERENCE = "gexsent"
+AXES = {
+    "tokens": "share of the tokens",
+    "words": "share of the tokens",
+    "typos": "share of the letters",
+    "noise": "standard deviations",
+    "no_text": "share of the samples",
+    "no_vision": "share of the samples",
 }
+LEFT = {"no_text": "vision_only", "no_vision": "text_only"}  # what stands on the same modality and never had another
+ALONE = "system of the modality that stays"
+GROUP_LOOKS = {"text": ("#0072B2", "s"), "vision": ("#009E73", "D"), "shared": ("#E69F00", "o")}
 MARKERS = "osD^vPX<>h"
 ACROSS = 3
+WIDEST = 10.5  # inches
 
 
-def curves(frame: pd.DataFrame, column: Column, dataset: str, edition: str) -> Figure:
-    """A panel a protocol: mean score of each system by level, with a band of one deviation over seeds and draws.
+def draw(
+    curves: pd.DataFrame, routing: pd.DataFrame, dataset: str, edition: str, rows: tuple[int, int]
+) -> Iterator[tuple[str, Figure]]:
+    """(name, figure) of every figure that the frames have something for.
 
-    A variant with modality dropout has its system's colour and marker, hollow and dashed.
+    Args:
+        curves, routing: see evaluation.areas.score and evaluation.robustness.routing.
+        rows: test rows that met damage, and all.
     """
-    names = [protocol for protocol in LEVELS if (frame["protocol"] == protocol).any()]
-    known = systems(frame)
-    down = -(-len(names) // ACROSS)
-    figure, axes = plt.subplots(down, ACROSS, figsize=(10.5, 2.9 * down + 1.4), sharey=True, squeeze=False)
-    for axis in axes.flat[len(names) :]:
+    title = f"{DATASET_NAMES[dataset]}, {tested(rows)}"
+    known = systems(curves)
+    for column in headlines(dataset, curves):
+        name = f"{dataset}_{column.metric}"
+        yield name, _finished(lines(curves, column, members("main", known)), title, edition)
+        if any(family(system) == "ablations" for system in known):
+            yield f"{name}_ablations", _finished(lines(curves, column, members("ablations", known)), title, edition)
+        if any(system.endswith(DROPOUT) for system in known):
+            yield f"{name}_dropout", _finished(dropout(curves, column), title, edition)
+    if len(routing) and REFERENCE in set(routing["system"]):
+        yield f"{dataset}_gates", _finished(gates(routing), f"{title}: inside GEXSent", edition)
+
+
+def headlines(dataset: str, frame: pd.DataFrame) -> list[Column]:
+    """The headline metrics that were scored."""
+    return [c for c in HEADLINES[dataset] if c.metric in frame and np.isfinite(frame[c.metric]).any()]
+
+
+def lines(frame: pd.DataFrame, column: Column, names: Sequence[str]) -> Figure:
+    """A panel a protocol: mean score of each system by level, with a band of one deviation over runs. All share one axis."""
+    shown = protocols(frame)
+    figure, axes = _panels(shown)
+    spare = cycle(colour for colour in SPARE_COLOURS if colour != COLOURS[REFERENCE])
+    looks = {s: (COLOURS.get(s) or next(spare), marker) for s, marker in zip(names, cycle(MARKERS), strict=False)}
+    for axis, protocol in zip(axes, shown, strict=True):
+        for system, (colour, marker) in looks.items():
+            levels = means(frame, system, protocol, column.metric)
+            _line(axis, levels, colour, marker, system_name(system), strong=system == REFERENCE)
+    for axis in axes[::ACROSS]:
+        axis.set_ylabel(_label(column))
+    return figure
+
+
+def dropout(frame: pd.DataFrame, column: Column) -> Figure:
+    """A panel a system and missing modality: trained with modality dropout and without, and what never had it."""
+    variants = [system for system in systems(frame) if system.endswith(DROPOUT)]
+    missing = [protocol for protocol in protocols(frame) if protocol in LEFT]
+    size = (max(NARROWEST, 1.75 * len(variants)), 2.3 * len(missing) + 1.2)
+    figure, axes = plt.subplots(len(missing), len(variants), figsize=size, sharex=True, sharey=True, squeeze=False)
+    for row, protocol in zip(axes, missing, strict=True):
+        for axis, variant in zip(row, variants, strict=True):
+            base = variant.removesuffix(DROPOUT)
+            colour = COLOURS.get(base, "#444444")
+            if LEFT[protocol] in set(frame["system"]):
+                clean = means(frame, LEFT[protocol], protocol, column.metric)["mean"]
+                axis.plot(clean.index, clean, color="#444444", linestyle=":", linewidth=1.6, label=ALONE)
+            _line(
+                axis, means(frame, base, protocol, column.metric), colour, "o", "without modality dropout", strong=True
+            )
+            _line(
+                axis, means(frame, variant, protocol, column.metric), colour, "o", "with modality dropout", hollow=True
+            )
+            axis.set_xticks((0, 0.5, 1))
+        row[0].set_ylabel(f"{PROTOCOLS[protocol].lower()}\n{_label(column)}", fontsize=9)
+    for axis, variant in zip(axes[0], variants, strict=True):
+        axis.set_title(system_name(variant.removesuffix(DROPOUT)))
+    for axis in axes[-1]:
+        axis.set_xlabel(AXES["no_text"], fontsize=9)
+    return figure
+
+
+def gates(frame: pd.DataFrame) -> Figure:
+    """Shares of the groups of experts above, mean gates of the tokens below, a column a protocol, means over runs.
+
+    Filled: GEXSent; hollow: trained with modality dropout. A missing modality has a share of 0 whatever was learned, so
+    that the protocols of missing modalities are left out.
+    """
+    shown = [protocol for protocol in protocols(frame) if protocol not in LEFT]
+    size = (max(NARROWEST, 2.7 * len(shown)), 5.6)
+    figure, axes = plt.subplots(2, len(shown), figsize=size, sharey="row", sharex="col", squeeze=False)
+    for (above, below), protocol in zip(axes.T, shown, strict=True):
+        for system in (REFERENCE, REFERENCE + DROPOUT):
+            for axis, kind in ((above, "share"), (below, "gate")):
+                for group in GROUPS:
+                    name = f"{kind}_{group}"
+                    if name not in frame or not frame[name].any() or not (frame["system"] == system).any():
+                        continue
+                    levels, hollow = means(frame, system, protocol, name), system != REFERENCE
+                    label = f"{group}, with modality dropout" if hollow else group
+                    _line(axis, levels, *GROUP_LOOKS[group], label, hollow=hollow)
+        above.set_title(PROTOCOLS[protocol])
+        below.set(xlabel=AXES[protocol], xticks=_ticks(protocol))
+    axes[0, 0].set(ylabel="share of the experts", ylim=(-0.03, 1.03))
+    axes[1, 0].set(ylabel="mean gate of the tokens", ylim=(-0.03, 1.03))
+    return figure
+
+
+def _panels(shown: Sequence[str]) -> tuple[Figure, list[Axes]]:
+    down = -(-len(shown) // ACROSS)
+    figure, grid = plt.subplots(down, ACROSS, figsize=(WIDEST, 2.9 * down + 1.4), sharey=True, squeeze=False)
+    for axis in grid.flat[len(shown) :]:
         axis.axis("off")
-    markers = {s: MARKERS[k % len(MARKERS)] for k, s in enumerate(s for s in known if not s.endswith(DROPOUT))}
-    for axis, protocol in zip(axes.flat, names, strict=False):
-        title, label = PROTOCOLS[protocol]
-        for system in known:
-            _curve(axis, by_level(frame, system, protocol, column.metric), system, markers)
-        axis.set(title=title, xlabel=label, xticks=LEVELS[protocol][:: 1 if len(LEVELS[protocol]) < 6 else 3])
-        axis.tick_params(labelleft=True)
-    better = "lower is better" if column.lower_is_better else "higher is better"
-    for row in axes:
-        row[0].set_ylabel(f"{column.name} ({better})")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=4, fontsize=8.5, title=DATASET_NAMES[dataset])
-    return annotate(figure, edition)
+    axes = list(grid.flat[: len(shown)])
+    for axis, protocol in zip(axes, shown, strict=True):
+        axis.set(title=PROTOCOLS[protocol], xlabel=AXES[protocol], xticks=_ticks(protocol))
+    return figure, axes
 
 
-def by_level(frame: pd.DataFrame, system: str, protocol: str, metric: str) -> pd.DataFrame:
-    """Index level, columns mean and sd over the runs of one system; level 0 is the undamaged input."""
-    rows = frame[(frame["system"] == system) & frame["protocol"].isin([protocol, WHOLE])]
-    return rows.groupby("level")[metric].agg(["mean", "std"]).rename(columns={"std": "sd"})
+def _ticks(protocol: str) -> tuple[float, ...]:
+    return LEVELS[protocol][:: 1 if len(LEVELS[protocol]) < 6 else 3]
 
 
-def _curve(axis: Axes, levels: pd.DataFrame, system: str, markers: dict[str, str]) -> None:
-    base, is_variant = system.removesuffix(DROPOUT), system.endswith(DROPOUT)
-    colour = COLOURS.get(base, "#444444")
-    front = 4 if base == "gexsent" else 3
-    axis.fill_between(
-        levels.index, levels["mean"] - levels["sd"], levels["mean"] + levels["sd"], color=colour, alpha=0.12, lw=0
-    )
+def _line(
+    axis: Axes,
+    levels: pd.DataFrame,
+    colour: str,
+    marker: str,
+    label: str,
+    *,
+    strong: bool = False,
+    hollow: bool = False,
+) -> None:
+    mean, sd = levels["mean"], levels["sd"]
+    axis.fill_between(levels.index, mean - sd, mean + sd, color=colour, alpha=0.18 if strong else 0.08, lw=0)
     axis.plot(
         levels.index,
-        levels["mean"],
+        mean,
         color=colour,
-        linestyle="--" if is_variant else "-",
-        linewidth=2.2 if base == "gexsent" else 1.3,
-        marker=markers.get(base, "o"),
+        linestyle="--" if hollow else "-",
+        linewidth=2.2 if strong else 1.3,
+        marker=marker,
         markersize=4.5,
-        markerfacecolor="white" if is_variant else colour,
-        label=SYSTEM_NAMES.get(system, system),
-        zorder=front,
+        markerfacecolor="white" if hollow else colour,
+        label=label,
+        zorder=4 if strong else 3,
     )
 
 
-@dataclass(frozen=True)
-class AreaTable:
-    """Rows are metrics and systems, columns protocols. Written by render.py as result tables are."""
-
-    name: str
-    caption: str
-    areas: pd.DataFrame
-    columns: Sequence[Column]
-    notes: tuple[str, ...]
-    left = 2
-    bold = frozenset()
-    quoted = None
-
-    @property
-    def protocols(self) -> list[str]:
-        return [name for name in LEVELS if (self.areas["protocol"] == name).any()]
-
-    @property
-    def heading(self) -> tuple[str, ...]:
-        return ("Metric", "System", *(PROTOCOLS[name][0] for name in self.protocols))
-
-    def rows(self) -> list[list[str]]:
-        rows = []
-        for column in self.columns:
-            part = self.areas[self.areas["metric"] == column.metric]
-            for system in dict.fromkeys(part["system"]):
-                cells = [self._cell(part, column, system, protocol) for protocol in self.protocols]
-                rows.append([column.heading, system_name(system), *cells])
-        return rows
-
-    def _cell(self, part: pd.DataFrame, column: Column, system: str, protocol: str) -> str:
-        rows = part[(part["system"] == system) & (part["protocol"] == protocol)]
-        if rows.empty:
-            return NOTHING
-        row = rows.iloc[0]  # against the first reference, GEXSent
-        marks = "" if system == "gexsent" else verdict_mark(column, row["difference"], row["p_holm"])
-        return interval(row["value"], row["low"], row["high"], f".{column.decimals}f") + marks
-
-    def frame(self) -> pd.DataFrame:
-        """All digits, and the differences, for the CSV."""
-        return self.areas
+def _label(column: Column) -> str:
+    return f"{column.name} ({'lower' if column.lower_is_better else 'higher'} is better)"
 
 
-def verdict_mark(column: Column, difference: float, p: float) -> str:
-    """` (better)` or ` (worse)` where the test tells the system from GEXSent, else nothing."""
-    if not p < ALPHA:
-        return ""
-    return " (better)" if (difference < 0) == column.lower_is_better else " (worse)"
-
-
-def area_table(areas: pd.DataFrame, dataset: str, edition: str) -> AreaTable:
-    groups, tests = int(areas["n_groups"].iloc[0]), int(areas["p"].notna().sum())
-    caption = (
-        f"{DATASET_NAMES[dataset]}: score under damage, the mean height of the curve over its levels. "
-        f"{EDITION_NOTES.get(edition, f'Edition {edition}.')}"
+def _finished(figure: Figure, title: str, edition: str) -> Figure:
+    handles = {}
+    for axis in figure.axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    figure.legend(
+        handles.values(), handles, loc="outside upper left", ncols=6, fontsize=8.5, title=title, alignment="left"
     )
-    notes = (
-        f"{DIRECTION} In brackets 95 % percentile intervals from {DRAWS:,} draws of whole groups ({groups:,} "
-        f"{GROUPS[dataset]}), the same for all systems. Better, worse: told from GEXSent by the paired test, p < {ALPHA} "
-        f"after Holm's correction over the {tests} comparisons of the CSV beside it. Intervals are about other test "
-        "rows, for the models and the damage as drawn.",
-    )
-    return AreaTable(f"{dataset}_areas", caption, areas, HEADLINES[dataset], notes)
-
-
-@dataclass(frozen=True)
-class ConflictTable:
-    """Rows are scores where the modalities disagree, and elsewhere. Written by render.py as result tables are."""
-
-    name: str
-    caption: str
-    scores: pd.DataFrame
-    columns: Sequence[Column]
-    notes: tuple[str, ...]
-    heading = ("Rows", "Metric", "System", "Score [95 %]", "Difference [95 %]", "p", "p (Holm)", "Verdict")
-    left = 3
-    bold = frozenset()
-    quoted = None
-
-    def rows(self) -> list[list[str]]:
-        columns = {column.metric: column for column in self.columns}
-        rows = []
-        for record in self.scores.to_dict("records"):
-            column = columns[record["metric"]]
-            score = interval(record["value"], record["low"], record["high"], f".{column.decimals}f")
-            where = f"{record['where']} ({record['rows']:,})"
-            rows.append(
-                [where, column.heading, system_name(record["system"]), score, *difference_cells(column, record)]
-            )
-        return rows
-
-    def frame(self) -> pd.DataFrame:
-        return self.scores
-
-
-def conflict_table(scores: pd.DataFrame, dataset: str, edition: str) -> ConflictTable:
-    what = "class of sentiment" if dataset == "memotion" else "sign of the intensity"
-    caption = (
-        f"{DATASET_NAMES[dataset]}: rows where text alone and vision alone predict another {what}, and all others. "
-        f"{EDITION_NOTES.get(edition, f'Edition {edition}.')}"
-    )
-    notes = (
-        f"{DIRECTION} In brackets the number of rows. Difference: minus GEXSent. p (Holm) is corrected within the rows of "
-        "either kind. In conflict at least one of the two systems of a single modality is wrong, or both are: their own "
-        "scores there are low by the choice of the rows.",
-    )
-    return ConflictTable(f"{dataset}_conflict", caption, scores, HEADLINES[dataset], notes)
-
-
-def loss(frame: pd.DataFrame, column: Column) -> pd.DataFrame:
-    """How far the worst level moves each system: a row a system, a column a protocol, in the metric's own units; more
-    than 0 is worse."""
-    sign = 1 if column.lower_is_better else -1
-    moved: dict[str, dict[str, float]] = {}
-    for protocol in LEVELS:
-        if not (frame["protocol"] == protocol).any():
-            continue
-        for system in systems(frame):
-            mean = by_level(frame, system, protocol, column.metric)["mean"]
-            moved.setdefault(PROTOCOLS[protocol][0], {})[system_name(system)] = sign * (mean.iloc[-1] - mean.iloc[0])
-    return pd.DataFrame(moved).replace({-0.0: 0.0}).round(column.decimals) if moved else pd.DataFrame()
-
-
-def headline_columns(dataset: str, frame: pd.DataFrame) -> list[Column]:
-    """The headline metrics that were scored."""
-    return [
-        column for column in HEADLINES[dataset] if column.metric in frame and np.isfinite(frame[column.metric]).any()
-    ]
+    return annotate(figure, edition)

@@ -100,25 +100,29 @@ def test_curves_hold_the_metrics_of_the_evaluation(labels, dataset):
     assert row[names].tolist() == pytest.approx([expected[name] for name in names], abs=1e-6)
 
 
-def test_the_table_has_a_reference_for_every_system_and_another_for_its_variant(labels, outcomes):
+def test_each_family_has_its_reference_and_a_correction_of_its_own(labels, outcomes):
+    rng = np.random.default_rng(3)
     for seed in (0, 1):
-        outcomes["late_fusion+dropout", seed] = {c: off_by(labels, 0.5) for c in outcomes["gexsent", seed]}
+        for system, error in (("late_fusion+dropout", 0.5), ("tfn", 1.3), ("no_gam", 1.4)):
+            noise = rng.normal(size=COUNT) / 4
+            outcomes[system, seed] = {c: off_by(labels, error + noise) for c in outcomes["gexsent", seed]}
     table = areas.table(areas.score(outcomes, labels, "mosi", draws=200)[1])
-    pairs = table.set_index(["system", "reference"])["difference"].dropna().to_dict()
-    assert pairs == pytest.approx(
-        {
-            ("late_fusion", "gexsent"): 0.0,
-            ("late_fusion+dropout", "gexsent"): -1.5,
-            ("late_fusion+dropout", "late_fusion"): -1.5,
-        },
-        abs=1e-6,
-    )
-    assert table.loc[table["reference"].isna(), "system"].tolist() == ["gexsent"]
-    tested = table["p"].notna()
-    assert tested.sum() == 3
-    assert table.loc[tested, "p_holm"].to_numpy() == pytest.approx(
-        compare.holm(table.loc[tested, "p"].to_numpy()), abs=1e-5
-    )
+    assert len(table) == 5
+    references = table.set_index("system")["reference"].dropna().to_dict()
+    assert references == {
+        "late_fusion": "gexsent",
+        "tfn": "gexsent",
+        "no_gam": "gexsent",
+        "late_fusion+dropout": "late_fusion",
+    }
+    rows = table.set_index("system")
+    for system, reference in references.items():
+        expected = rows.loc[system, "value"] - rows.loc[reference, "value"]
+        assert rows.loc[system, "difference"] == pytest.approx(expected, abs=2e-6)
+    for family in (["late_fusion", "tfn"], ["no_gam"], ["late_fusion+dropout"]):
+        assert rows.loc[family, "p_holm"].to_numpy() == pytest.approx(
+            compare.holm(rows.loc[family, "p"].to_numpy()), abs=1e-5
+        )
 
 
 def test_conflict_is_where_the_mean_signs_differ(labels):

@@ -1,7 +1,6 @@
 """Damage against plain oracles, and the runner against models that say what they were shown."""
 
 import itertools
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ from torch import nn
 
 from gexsent.evaluation import robustness
 from gexsent.evaluation.robustness import LEVELS, WHOLE, Condition
-from gexsent.model import Batch
+from gexsent.model import Batch, Output
 from gexsent.training.data import Samples, Tokens
 
 LENGTHS = [0, 1, 2, 3, 7, 10, 20, 1, 5, 4]
@@ -162,7 +161,7 @@ class Counts(nn.Module):
 
     def forward(self, batch: Batch):
         tokens, mask = getattr(batch, self.modality), getattr(batch, f"{self.modality}_mask")
-        return SimpleNamespace(heads={"intensity": (tokens.sum(2) * mask).sum(1, keepdim=True)})
+        return Output({"intensity": (tokens.sum(2) * mask).sum(1, keepdim=True)})
 
 
 def outcomes_of(samples, models, draws=1):
@@ -212,3 +211,39 @@ def test_shares_of_missing_text_put_both_extremes_together():
         lost = columns["pred_intensity"] == -1
         assert lost.sum() == 8 * condition.level
         assert np.array_equal(columns["pred_intensity"][~lost], np.arange(8.0)[~lost])
+
+
+class Routes(Counts):
+    """Gates of a token are its first feature, the share of text the number of text tokens."""
+
+    def forward(self, batch: Batch):
+        count = batch.text_mask.sum(1).float()
+        gates = {"text": batch.text[..., 0] * batch.text_mask, "vision": batch.vision[..., 0] * batch.vision_mask}
+        shares = torch.stack([count, 0 * count, 1 - count], 1)
+        return Output(super().forward(batch).heads, gates=gates, shares=shares)
+
+
+def test_shares_and_mean_gates_stand_beside_the_predictions_in_the_order_of_the_rows(samples):
+    rows = torch.tensor([6, 0, 3, 9])
+    found = robustness.forward(Routes("text"), samples, rows, batch=2)
+    assert found["share_text"].tolist() == [20, 0, 3, 4] and found["share_shared"].tolist() == [-19, 1, -2, -3]
+    for place, row in enumerate(rows.tolist()):
+        for modality in ("text", "vision"):
+            tokens = getattr(samples, modality)
+            gates = tokens.values[tokens.offsets[row] : tokens.offsets[row + 1], 0]
+            expected = float(gates.mean()) if len(gates) else float("nan")
+            assert found[f"gate_{modality}"][place] == pytest.approx(expected, abs=1e-5, nan_ok=True)
+    assert set(robustness.forward(Counts("text"), samples, rows, batch=2)) == {"pred_intensity"}
+
+
+def test_routing_is_the_mean_over_the_samples_that_have_a_gate(samples):
+    view = conditions_of(samples)[Condition("tokens", 0.5)]
+    runs = {Condition("tokens", 0.5): robustness.forward(Routes("text"), view, ALL, batch=4)}
+    outcomes = {("gexsent", 1): runs, ("text_only", 1): {Condition(WHOLE, 0.0): {"pred_intensity": np.zeros(2)}}}
+    (row,) = robustness.routing(outcomes).to_dict("records")
+    batch = view.batch(ALL)
+    kept = batch.text_mask.sum(1)
+    gates = (batch.text[..., 0] * batch.text_mask).sum(1)[kept > 0] / kept[kept > 0]
+    assert (row["system"], row["seed"], row["protocol"], row["level"]) == ("gexsent", 1, "tokens", 0.5)
+    assert row["gate_text"] == pytest.approx(float(gates.mean()), abs=1e-5)
+    assert row["share_text"] == pytest.approx(float(kept.float().mean()), abs=1e-5)
