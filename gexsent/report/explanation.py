@@ -102,7 +102,7 @@ def _vision(part: Figure, explanation: Explanation, method: str) -> None:
         _picture(plain, explanation.pictures[0])
         plain.set_title("What is shown", fontsize=10)
         drawn = _overlay(heated, explanation.pictures[0], explanation.heat(method))
-        heated.set_title("What it says", fontsize=10)
+        heated.set_title("What counts in it", fontsize=10)
         bar = part.colorbar(drawn, ax=heated, shrink=0.75, label="support")
         bar.ax.tick_params(labelsize=8)
     elif explanation.kind == "clip" and explanation.pictures:
@@ -111,7 +111,7 @@ def _vision(part: Figure, explanation: Explanation, method: str) -> None:
         for place, picture in enumerate(explanation.pictures):
             _picture(part.add_subplot(grid[0, place]), picture)
         axes = part.add_subplot(grid[1, :])
-        _bars(axes, explanation.vision[method])
+        _bars(axes, explanation.vision[method], thickness=min(0.8, 0.2 * count))  # as wide as the frames at most
         axes.set_xlim(-0.5, count - 0.5)
         axes.set_xticks(range(count), range(1, count + 1), fontsize=8)
         axes.set_xlabel("frame", fontsize=9)
@@ -157,9 +157,10 @@ def _experts(axes: Axes, explanation: Explanation, kept: np.ndarray) -> None:
     axes.set_title("Experts that fired for each word (black: it alone)", fontsize=10)
 
 
-def _bars(axes: Axes, values: np.ndarray, *, across: bool = False) -> None:
+def _bars(axes: Axes, values: np.ndarray, *, across: bool = False, thickness: float = 0.8) -> None:
     colours = [FOR if value >= 0 else AGAINST for value in values]
-    (axes.barh if across else axes.bar)(range(len(values)), values, color=colours, edgecolor="white", linewidth=0.5)
+    draw = axes.barh if across else axes.bar
+    draw(range(len(values)), values, thickness, color=colours, edgecolor="white", linewidth=0.5)
     (axes.axvline if across else axes.axhline)(0, color="#444444", linewidth=0.8)
     axes.grid(axis="y" if across else "x", visible=False)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -169,23 +170,24 @@ def usage(table: pd.DataFrame, edition: str, *, seed: int = 0) -> Figure:
     matrix = part.set_index(["group", "expert", "dataset", "label"])["share"].unstack(["dataset", "label"])
     matrix = matrix.reindex(index=pd.MultiIndex.from_tuples(rows), columns=pd.MultiIndex.from_tuples(columns))
     figure, axes = plt.subplots(figsize=(NARROWEST, 0.36 * len(rows) + 1.7))
-    values = matrix.to_numpy(float)
-    drawn = axes.imshow(values, cmap="cividis", vmin=0, aspect="auto")
-    for (row, column), value in np.ndenumerate(values):
-        if np.isfinite(value):
-            ink = "white" if value < 0.5 * np.nanmax(values) else "black"
-            axes.text(column, row, f"{value:.0%}", ha="center", va="center", fontsize=8, color=ink)
-    axes.set_yticks(range(len(rows)), [f"{group} {expert}" for group, expert in rows], fontsize=9)
-    axes.set_xticks(range(len(columns)), [label for _, label in columns], fontsize=9)
+    seaborn.heatmap(
+        matrix.to_numpy(float),
+        cmap="cividis",
+        vmin=0,
+        annot=True,
+        fmt=".0%",
+        annot_kws={"fontsize": 8},
+        xticklabels=[label for _, label in columns],
+        yticklabels=[f"{group} {expert}" for group, expert in rows],
+        cbar_kws={"label": "share of the group's assignments"},
+        ax=axes,
+    )
+    axes.tick_params(labelsize=9, length=0)
     for start, dataset in enumerate(_datasets(part)):
-        axes.text(3 * start + 1, -0.75, DATASET_NAMES[dataset], ha="center", va="bottom", weight="bold", fontsize=10)
-        if start:
-            axes.axvline(3 * start - 0.5, color="white", linewidth=3)
-    for place in range(1, len(rows)):
-        if rows[place][0] != rows[place - 1][0]:
-            axes.axhline(place - 0.5, color="white", linewidth=3)
-    axes.grid(visible=False)
-    figure.colorbar(drawn, label="share of the group's assignments")
+        axes.text(3 * start + 1.5, -0.25, DATASET_NAMES[dataset], ha="center", va="bottom", weight="bold", fontsize=10)
+    axes.vlines(range(3, len(columns), 3), 0, len(rows), color="white", linewidth=3)
+    changes = [place for place in range(1, len(rows)) if rows[place][0] != rows[place - 1][0]]
+    axes.hlines(changes, 0, len(columns), color="white", linewidth=3)
     return annotate(figure, edition)
 
 
