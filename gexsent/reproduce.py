@@ -64,7 +64,7 @@ def _is_current(repo: "Repo", edition: str) -> bool:
 
 
 def _side_by_side(repo: "Repo", params: Params) -> None:
-    """Run the stages of each data set in a process of its own.
+    """Run the stages of each data set in a process of its own, and then those over all data sets, each in one.
 
     They do not depend on each other, and most of a stage on generated data is one core starting Python and drawing. Not
     for real data: their encoders and training fill all cores, or the GPU, and the memory.
@@ -76,16 +76,22 @@ def _side_by_side(repo: "Repo", params: Params) -> None:
 
     repo.reproduce(f"source@{params.edition}")
     order = [stage.addressing for stage in plan_repro(repo.index.graph)]  # each after those that it needs
-    chains = {
-        name: [stage for stage in order if stage.endswith(f"@{params.edition}-{name}")] for name in params.datasets
-    }
+    _run_chains(
+        {name: [stage for stage in order if stage.endswith(f"@{params.edition}-{name}")] for name in params.datasets}
+    )
+    over_all = [stage for stage in order if stage.endswith(f"@{params.edition}") and not stage.startswith("source@")]
+    _run_chains({stage: [stage] for stage in over_all})
+
+
+def _run_chains(chains: dict[str, list[str]]) -> None:
+    """Run {name: stages, one after the other} side by side."""
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item"]
-    environment = os.environ | {"TQDM_DISABLE": "1"}  # bars of three processes would overwrite each other
+    environment = os.environ | {"TQDM_DISABLE": "1"}  # bars of several processes would overwrite each other
 
     def run_chain(stages: list[str]) -> int:
         return subprocess.run([*command, *stages], env=environment).returncode
 
-    with ThreadPoolExecutor(len(chains)) as pool:
+    with ThreadPoolExecutor(len(chains) or 1) as pool:
         codes = dict(zip(chains, pool.map(run_chain, chains.values()), strict=True))
     if failed := [name for name, code in codes.items() if code]:
         raise DataError(
