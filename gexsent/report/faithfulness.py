@@ -166,7 +166,8 @@ def usage(table: pd.DataFrame, edition: str, *, seed: int = 0) -> Figure:
     part = table[table["seed"] == seed].dropna(subset="share")
     labels = ["negative", "neutral", "positive"]
     columns = [(d, label) for d in _datasets(part) for label in labels]
-    rows = list(dict.fromkeys(zip(part["group"], part["expert"], strict=True)))
+    groups = list(GROUP_COLOURS)  # a data set without vision has no rows for it
+    rows = sorted(set(zip(part["group"], part["expert"], strict=True)), key=lambda row: (groups.index(row[0]), row[1]))
     matrix = part.set_index(["group", "expert", "dataset", "label"])["share"].unstack(["dataset", "label"])
     matrix = matrix.reindex(index=pd.MultiIndex.from_tuples(rows), columns=pd.MultiIndex.from_tuples(columns))
     figure, axes = plt.subplots(figsize=(NARROWEST, 0.36 * len(rows) + 1.7))
@@ -183,6 +184,7 @@ def usage(table: pd.DataFrame, edition: str, *, seed: int = 0) -> Figure:
         ax=axes,
     )
     axes.tick_params(labelsize=9, length=0)
+    axes.grid(visible=False)
     for start, dataset in enumerate(_datasets(part)):
         axes.text(3 * start + 1.5, -0.25, DATASET_NAMES[dataset], ha="center", va="bottom", weight="bold", fontsize=10)
     axes.vlines(range(3, len(columns), 3), 0, len(rows), color="white", linewidth=3)
