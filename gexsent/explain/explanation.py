@@ -10,7 +10,8 @@ import numpy as np
 class Explanation:
     """Relevance is support for `says`: positive speaks for it, negative against it. L text tokens, V visual ones.
 
-    says: the prediction: an intensity or the name of a class. score: its size: the intensity, or the log-odds of the class.
+    says: the prediction: an intensity or the name of a class. score: its size: the intensity, or the log-odds of
+        the class against the next one.
     tokens: L words or word pieces. text, vision: {method: (L,)} and {method: (V,)} relevance.
     kind: what the visual tokens are: "image" (a class token, then g x g patches), "clip" (frames), "features", "none".
     pictures: PIL images that were encoded: one, or the V frames.

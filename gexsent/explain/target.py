@@ -18,8 +18,9 @@ CHUNK = 512  # variants of samples in one forward pass: more gain nothing on a c
 class Target:
     """Support for what the model says of the whole input.
 
-    For intensity it is the prediction times its own sign; for classes the log-odds of the predicted class against all
-    others. So positive relevance always speaks for the prediction, and hiding what mattered makes the score fall.
+    For intensity it is the prediction times its own sign; for classes the log-odds of the predicted class against the
+    strongest of the others. So it is positive for the whole input, positive relevance speaks for the prediction, hiding
+    what mattered makes the score fall, and below zero the prediction is another one.
 
     task: "intensity" or "sentiment". choice: (B,) sign or class, as predicted from the whole input.
     """
@@ -41,7 +42,7 @@ class Target:
         if self.task == "intensity":
             return choice * heads["intensity"][:, 0]
         logits, choice = heads["sentiment"], choice[:, None]
-        return (logits.gather(1, choice) - logits.scatter(1, choice, -torch.inf).logsumexp(1, keepdim=True))[:, 0]
+        return logits.gather(1, choice)[:, 0] - logits.scatter(1, choice, -torch.inf).amax(1)
 
 
 @torch.no_grad()

@@ -23,7 +23,7 @@ def test_the_target_is_support_for_what_the_model_says():
     heads = {"sentiment": probability.log() + 3}
     target = Target.of(heads)
     assert target.choice.tolist() == [0, 2]
-    assert target.score(heads).exp().tolist() == pytest.approx([0.7 / 0.3, 1.0], rel=1e-5)
+    assert target.score(heads).exp().tolist() == pytest.approx([0.7 / 0.2, 0.5 / 0.25], rel=1e-5)
 
 
 def test_occlusion_is_a_loop_over_tokens(model, batch):

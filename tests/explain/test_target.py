@@ -3,7 +3,15 @@
 import torch
 
 from gexsent.explain import target as targets
-from gexsent.explain.target import target_of
+from gexsent.explain.target import Target, target_of
+
+
+def test_support_is_positive_at_first_and_negative_exactly_where_another_class_is_predicted():
+    first, later = torch.randn(2, 500, 3, generator=torch.Generator().manual_seed(0))
+    target = Target.of({"sentiment": first})
+    assert (target.score({"sentiment": first}) > 0).all()
+    turned = target.score({"sentiment": later}) < 0
+    assert torch.equal(turned, later.argmax(1) != first.argmax(1))
 
 
 def test_hidden_tokens_are_as_if_they_were_not_there(make_model, batch):
