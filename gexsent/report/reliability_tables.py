@@ -1,7 +1,7 @@
 """Tables of how far predictions can be trusted: calibration, silence, intervals and subgroups of every system."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -40,17 +40,26 @@ NOTES = {
     "test rows. Bold: the worst subgroup of its family with at least 20 rows. The worst of several looks worse than "
     "it is. Error rate: of the likeliest class after scaling.",
 }
+SYSTEMS = ("gexsent", "text_only", "late_fusion", "released")
+OTHERS = "The CSV file has all systems."
+PRINTED = {  # which rows can be read by a human: column, its values, what is said of the others
+    "calibration": ("system", SYSTEMS, OTHERS),
+    "selective": ("system", SYSTEMS, OTHERS),
+    "conformal": ("level", (0.9,), "The CSV file has all levels."),
+    "subgroups": ("system", SYSTEMS[:1], OTHERS),
+}
 
 
 @dataclass(frozen=True)
 class ReliabilityTable:
-    """As render.py writes it; `text` makes a row's cells."""
+    """As render.py writes it; `text` makes a row's cells. `printed` are those of the `numbers` that text files show."""
 
     name: str
     caption: str
     heading: tuple[str, ...]
     left: int
     numbers: pd.DataFrame
+    printed: pd.DataFrame
     text: Callable[[dict], list[str]]
     notes: tuple[str, ...]
     quoted = None
@@ -58,33 +67,34 @@ class ReliabilityTable:
     @property
     def bold(self) -> frozenset[tuple[int, int]]:
         """The value of a worst subgroup."""
-        if "worst" not in self.numbers:
+        if "worst" not in self.printed:
             return frozenset()
-        return frozenset((int(place), self.left + 2) for place in self.numbers["worst"].to_numpy().nonzero()[0])
+        return frozenset((int(place), self.left + 2) for place in self.printed["worst"].to_numpy().nonzero()[0])
 
     def rows(self) -> list[list[str]]:
-        return [self.text(record) for record in self.numbers.to_dict("records")]
+        return [self.text(record) for record in self.printed.to_dict("records")]
 
     def frame(self) -> pd.DataFrame:
         """For the CSV."""
         return self.numbers.round(6)
 
     def part(self, **values: str | float) -> "ReliabilityTable":
-        """The rows with these values, to be shown without the others."""
+        """The rows with these values, every one printed."""
         numbers = self.numbers
         for column, value in values.items():
             numbers = numbers[numbers[column] == value]
-        return ReliabilityTable(
-            self.name, self.caption, self.heading, self.left, numbers.reset_index(drop=True), self.text, self.notes
-        )
+        numbers = numbers.reset_index(drop=True)
+        return replace(self, numbers=numbers, printed=numbers)
 
 
 def build(name: str, numbers: pd.DataFrame, edition: str) -> ReliabilityTable:
     """One of the tables of CAPTIONS from the rows that `evaluation.trust` gives, with dataset and system in front."""
     heading, left, text = LAYOUTS[name]
-    notes = (NOTES[name],)
+    column, values, why = PRINTED[name]
+    kept = numbers[numbers[column].isin(values)].reset_index(drop=True)
+    notes = (NOTES[name], *([why] if len(kept) < len(numbers) else []))
     caption = f"{CAPTIONS[name]} {EDITION_NOTES.get(edition, f'Edition {edition}.')}"
-    return ReliabilityTable(name, caption, tuple(heading.split("|")), left, numbers, text, notes)
+    return ReliabilityTable(name, caption, tuple(heading.split("|")), left, numbers, kept, text, notes)
 
 
 def _who(record: dict) -> list[str]:
