@@ -86,7 +86,8 @@ def _side_by_side(repo: "Repo", params: Params) -> None:
 def _run_chains(chains: dict[str, list[str]]) -> None:
     """Run {name: stages, one after the other} side by side."""
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item"]
-    environment = os.environ | {"TQDM_DISABLE": "1"}  # bars of several processes would overwrite each other
+    # Bars of several processes would overwrite each other, and threads of several would wait for one another's cores.
+    environment = os.environ | {"TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"}
 
     def run_chain(stages: list[str]) -> int:
         return subprocess.run([*command, *stages], env=environment).returncode
