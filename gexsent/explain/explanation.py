@@ -15,6 +15,8 @@ class Explanation:
     tokens: L words or word pieces. text, vision: {method: (L,)} and {method: (V,)} relevance.
     kind: what the visual tokens are: "image" (a class token, then g x g patches), "clip" (frames), "features", "none".
     pictures: PIL images that were encoded: one, or the V frames.
+    cross: {"text": (L, V), "vision": (V, L)} attention of its tokens to those of the other modality, mean over heads;
+        rows sum to 1.
     gates: {modality: (L,) or (V,)}. shares: (3,) of the text, vision and shared experts.
     experts: {group: (positions, E)} gate of each expert for each token, 0 where it did not fire; shared: text first.
     left_out: {modality: fall of the score without it}. guided: {modality: fall without its view of the other one}.
@@ -26,6 +28,7 @@ class Explanation:
     text: dict[str, np.ndarray]
     vision: dict[str, np.ndarray]
     kind: str
+    cross: dict[str, np.ndarray]
     gates: dict[str, np.ndarray]
     shares: np.ndarray
     experts: dict[str, np.ndarray]

@@ -14,7 +14,7 @@ from gexsent.explain.explanation import Explanation
 from gexsent.explain.modality import guided, left_out
 from gexsent.explain.relevance import METHODS
 from gexsent.explain.target import Target, split
-from gexsent.explain.trace import trace
+from gexsent.explain.trace import OTHER, trace
 from gexsent.model import Batch, GEXSent
 from gexsent.predictor import Predictor
 
@@ -62,6 +62,7 @@ def explained(model: GEXSent, batch: Batch, tokens: Sequence[str], pictures: Seq
         text={name: values["text"] for name, values in relevance.items()},
         vision={name: values["vision"] for name, values in relevance.items()},
         kind=_kind(model, int(masks["vision"].sum())),
+        cross={m: seen.cross[m][0, masks[m]][:, masks[other]].numpy() for m, other in OTHER.items()},
         gates={m: gate[0, masks[m]].numpy() for m, gate in seen.output.gates.items()},
         shares=seen.output.shares[0].numpy(),
         experts={group: gates[0, there[group]].numpy() for group, gates in seen.experts.items()},

@@ -27,6 +27,7 @@ METHOD_NAMES = {
     "random": "Random order",
 }
 MOST = 20  # words in a figure: of a longer text those of largest relevance, in their order
+LOOKING = 4  # words of a text whose attention is drawn over the picture
 SIDE = 224  # pixels that a picture is drawn with
 
 
@@ -72,6 +73,56 @@ def gallery(
         lower.tick_params(axis="x", labelsize=8)
         lower.locator_params(axis="x", nbins=4)
     return annotate(figure, edition)
+
+
+def attention(explanation: Explanation, title: str, edition: str, *, method: str = "gradients") -> Figure:
+    """Where the words look in the picture or the frames, and which words these look at. It needs text and vision.
+
+    Attention says what was read, not what it was worth: words are chosen by their relevance, not by how they look.
+    """
+    kept = _longest(explanation.text[method])
+    pictured = explanation.kind == "image" and bool(explanation.pictures)
+    figure = plt.figure(figsize=(10.5, max(1.6 + 0.19 * len(kept), 5.2 if pictured else 3)))
+    left, right = figure.subfigures(1, 2, width_ratios=(5, 3))
+    if pictured:
+        _looks_at_patches(left, explanation, _longest(explanation.text[method], LOOKING))
+    else:
+        _looks_at_rows(left.subplots(), explanation, kept)
+    axes = right.subplots()
+    read = explanation.cross["vision"].mean(0)
+    axes.barh(range(len(kept)), read[kept], color=GROUP_COLOURS["vision"], edgecolor="white", linewidth=0.5)
+    axes.axvline(1 / len(read), color="black", linestyle="--", linewidth=1.2)
+    axes.set_yticks(range(len(kept)), [_plain(explanation.tokens[place]) for place in kept], fontsize=8)
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+    axes.set_title("How the vision looks at the words", fontsize=10)
+    axes.set_xlabel("attention, mean over visual tokens (dashed: all alike)", fontsize=9)
+    figure.suptitle(_plain(title), x=0.01, ha="left", fontsize=12, weight="bold")
+    return annotate(figure, edition)
+
+
+def _looks_at_patches(part: Figure, explanation: Explanation, kept: np.ndarray) -> None:
+    """A small picture for each word; what its first visual token, which stands for the whole picture, gets is said."""
+    grid = part.subplots(2, -(-len(kept) // 2), squeeze=False)
+    for axes in grid.flat[len(kept) :]:
+        axes.axis("off")
+    for axes, place in zip(grid.flat, kept, strict=False):
+        whole, patches = np.split(explanation.cross["text"][place], [1])
+        side = round(len(patches) ** 0.5)
+        _overlay(axes, explanation.pictures[0], patches.reshape(side, side))
+        axes.set_title(_plain(explanation.tokens[place]), fontsize=9)
+        axes.set_xlabel(f"framed {patches.max():.0%}, whole {whole[0]:.0%}", fontsize=8)
+
+
+def _looks_at_rows(axes: Axes, explanation: Explanation, kept: np.ndarray) -> None:
+    values = explanation.cross["text"][kept]
+    drawn = axes.imshow(values, cmap="Greys", vmin=0, aspect="auto")
+    axes.set_yticks(range(len(kept)), [_plain(explanation.tokens[place]) for place in kept], fontsize=8)
+    axes.set_xticks(range(values.shape[1]), range(1, values.shape[1] + 1), fontsize=8)
+    axes.set_xlabel("frame" if explanation.kind == "clip" else "visual token", fontsize=9)
+    axes.grid(visible=False)
+    axes.set_title("How the words look at the vision", fontsize=10)
+    axes.figure.colorbar(drawn, ax=axes, label="attention").ax.tick_params(labelsize=8)
 
 
 def _words(axes: Axes, explanation: Explanation, kept: np.ndarray, method: str) -> None:

@@ -37,7 +37,8 @@ class Case:
 
 
 def draw(workspace: Workspace) -> dict[str, Path]:
-    """{name: PNG}: `gallery_<dataset>`, and `card_<dataset>`, its first sarcastic row or else its first row.
+    """{name: PNG}: `gallery_<dataset>`, and of its first sarcastic row, or else its first row, `card_<dataset>` and
+    `attention_<dataset>`, the latter where it has both text and vision.
 
     Figures of real data show rows, so that they go to .scratch, which Git ignores; others to figures/explain.
     """
@@ -50,10 +51,13 @@ def draw(workspace: Workspace) -> dict[str, Path]:
     first = next((case for case in shown if case.sarcasm == "sarcastic"), shown[0])
     style.use_style()
     titles = [case.title for case in shown]
+    one, title = first.explanation, first.title.replace("\n", ", ")
     figures = {
         "gallery": explanation.gallery([case.explanation for case in shown], titles, workspace.edition),
-        "card": explanation.card(first.explanation, first.title.replace("\n", ", "), workspace.edition),
+        "card": explanation.card(one, title, workspace.edition),
     }
+    if one.tokens and one.kind != "none":
+        figures["attention"] = explanation.attention(one, title, workspace.edition)
     paths = {}
     for name, figure in figures.items():
         name = f"{name}_{workspace.dataset}"

@@ -9,6 +9,7 @@ from gexsent.errors import DataError
 from gexsent.explain.post import explain, explained
 from gexsent.explain.relevance import METHODS, integrated_gradients
 from gexsent.explain.target import target_of
+from gexsent.explain.trace import trace
 from gexsent.model import Batch
 
 
@@ -31,6 +32,12 @@ def test_one_sample_has_the_relevance_that_it_has_in_a_batch(model, batch):
     assert found.says == f"{heads['intensity'].item():+.2f}".replace("-", "−")
     assert found.shares.sum() == pytest.approx(1)
     assert found.experts["shared"].shape == (7, 3)
+    assert {m: rows.shape for m, rows in found.cross.items()} == {"text": (4, 3), "vision": (3, 4)}
+    for m, rows in trace(model, batch).cross.items():
+        rows = rows[0][(batch.text_mask if m == "text" else batch.vision_mask)[0]]
+        rows = rows[:, (batch.vision_mask if m == "text" else batch.text_mask)[0]]
+        assert found.cross[m] == pytest.approx(rows.numpy(), abs=1e-6)
+        assert found.cross[m].sum(1) == pytest.approx(1)
 
 
 def test_kinds_of_visual_tokens(make_model):

@@ -34,6 +34,10 @@ def make():
             text=dict.fromkeys(METHODS, np.array(text)),
             vision=dict.fromkeys(METHODS, np.array(vision)),
             kind=kind,
+            cross={
+                "text": np.linspace(1, 2, len(text) * len(vision)).reshape(len(text), len(vision)),
+                "vision": np.linspace(0, 1, len(text) * len(vision)).reshape(len(vision), len(text)),
+            },
             gates={"text": np.full(len(text), 0.5), "vision": np.full(len(vision), 0.5)},
             shares=np.array([0.5, 0.3, 0.2]),
             experts={"text": np.eye(2)[[0, 1] * 3][: len(text)], "shared": np.eye(2)[[1, 0] * 3][: len(text)]},
@@ -83,6 +87,27 @@ def test_a_frame_has_a_bar_no_wider_than_itself(make, frames, width):
     (axes,) = [a for a in figure.findobj(plt.Axes) if a.get_xlabel() == "frame"]
     assert [bar.get_width() for bar in axes.patches] == pytest.approx([width] * frames)
     assert [bar.get_height() for bar in axes.patches] == pytest.approx(list(np.linspace(-1, 1, frames)))
+
+
+def test_attention_is_drawn_over_the_picture_for_the_weightiest_words(make):
+    figure = report.attention(make("image"), "title", "sample")
+    frames = {word: panel(figure, word).patches[0] for word in "abdf"}  # of largest relevance
+    side = report.SIDE / 2
+    assert {(frame.get_x(), frame.get_y()) for frame in frames.values()} == {(side, side)}  # it grows along the row
+    row = np.linspace(1, 2, 30).reshape(6, 5)[3]
+    assert panel(figure, "d").get_xlabel() == f"framed {row[4]:.0%}, whole {row[0]:.0%}"
+    bars = panel(figure, "How the vision looks at the words")
+    assert [bar.get_width() for bar in bars.patches] == pytest.approx(np.linspace(0, 1, 30).reshape(5, 6).mean(0))
+    (even,) = bars.lines
+    assert even.get_xdata()[0] == pytest.approx(1 / 6)
+
+
+def test_attention_to_frames_is_a_matrix(make):
+    figure = report.attention(make("clip", 3), "title", "sample")
+    axes = panel(figure, "How the words look at the vision")
+    assert np.asarray(axes.images[0].get_array()) == pytest.approx(np.linspace(1, 2, 18).reshape(6, 3))
+    assert axes.get_xlabel() == "frame"
+    assert [label.get_text() for label in axes.get_yticklabels()] == list("abcdef")
 
 
 def test_without_text_or_picture_the_card_says_so(make):

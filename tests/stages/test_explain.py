@@ -132,7 +132,7 @@ def test_cases_are_the_surest_right_and_then_the_surest_wrong_predictions(projec
 def test_figures_of_single_rows_lie_with_the_results_of_generated_data_alone(project):
     workspace = open_workspace("quick", "mosi", project)
     generated = cases.draw(workspace)
-    assert set(generated) == {"gallery_mosi", "card_mosi"}
+    assert set(generated) == {"gallery_mosi", "card_mosi", "attention_mosi"}
     assert {path.parent for path in generated.values()} == {workspace.results / "figures" / "explain"}
     # The same rows as if they were somebody's: read from where real data lie, and drawn where Git looks away.
     real = replace(workspace, params=replace(workspace.params, data=replace(workspace.params.data, rows=None)))
