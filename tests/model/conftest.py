@@ -125,12 +125,22 @@ def make_config():
 
 
 @pytest.fixture(scope="session")
-def make_gexsent(make_config):
-    """A small GEXSent, or one of its variants, in evaluation mode; keyword arguments replace its settings."""
+def make_system(make_config):
+    """A small model of any system in evaluation mode; keyword arguments replace its settings."""
 
-    def make(seed=0, system="gexsent", **changes):
+    def make(system, seed=0, **changes):
         torch.manual_seed(seed)
         return build(make_config(system, **changes)).eval()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_gexsent(make_system):
+    """A small GEXSent, or one of its variants."""
+
+    def make(seed=0, system="gexsent", **changes):
+        return make_system(system, seed, **changes)
 
     return make
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from gexsent.model import Batch
@@ -86,65 +86,3 @@ def test_each_modality_acts_alone_and_on_the_other(make_batch, kind):
     aa, ab, ba, bb = seen
     for change in (aa - ab, aa - ba, aa - ab - ba + bb):
         assert change.abs().max() > 1e-3
-
-
-@pytest.mark.parametrize("kind", MODELS)
-@pytest.mark.parametrize("modality", ["text", "vision"])
-def test_contents_of_an_absent_modality_change_nothing(make_batch, kind, modality):
-    model, batch = small(kind), make_batch()
-    hidden = batch._replace(**{f"{modality}_mask": torch.zeros_like(getattr(batch, f"{modality}_mask"))})
-    ruined = hidden._replace(**{modality: torch.full_like(getattr(batch, modality), float("nan"))})
-    for task, scores in model(hidden).heads.items():
-        assert torch.equal(model(ruined).heads[task], scores)
-        assert scores.isfinite().all()
-        assert not torch.allclose(model(batch).heads[task], scores, atol=1e-4)
-
-
-@pytest.mark.parametrize("kind", MODELS)
-def test_scores_do_not_depend_on_padding_order_or_neighbours(make_batch, kind):
-    model = small(kind)
-
-    @few
-    @given(lengths=lengths, extra=st.integers(0, 3), seed=st.integers(0, 99))
-    def check(lengths, extra, seed):
-        sizes = list(zip(*lengths, strict=True))
-        together = model(make_batch(*sizes, seed=seed)).heads
-        padded = make_batch(*sizes, seed=seed, extra=extra, fill=float("nan"))
-        backwards = model(Batch(*(tensor.flip(0) for tensor in padded))).heads
-        for task, scores in together.items():
-            assert scores.isfinite().all()
-            torch.testing.assert_close(backwards[task].flip(0), scores, atol=1e-5, rtol=1e-4)
-            for row in range(len(lengths)):
-                alone = model(Batch(*(tensor[row : row + 1] for tensor in padded))).heads[task]
-                torch.testing.assert_close(alone, scores[row : row + 1], atol=1e-5, rtol=1e-4)
-
-    check()
-
-
-@pytest.mark.parametrize("kind", MODELS)
-def test_dropout_acts_in_training_only(make_batch, kind):
-    batch = make_batch()
-    for dropout, still in ((0.0, True), (0.5, False)):
-        model = small(kind, dropout=dropout).train()
-        assert torch.equal(model(batch).heads["sentiment"], model(batch).heads["sentiment"]) is still
-        model.eval()
-        assert torch.equal(model(batch).heads["sentiment"], model(batch).heads["sentiment"])
-    drops = [module.p for module in small(kind, dropout=0.3).modules() if isinstance(module, torch.nn.Dropout)]
-    assert drops == [0.3] * 6  # two inputs, two nets, twice in the heads
-
-
-@pytest.mark.parametrize("kind", MODELS)
-def test_outputs_and_width_set_the_shapes(make_batch, kind):
-    model = small(kind, outputs={"a": 4, "b": 2}, width=12)
-    heads = model(make_batch()).heads
-    assert {task: tuple(scores.shape) for task, scores in heads.items()} == {"a": (3, 4), "b": (3, 2)}
-    assert model.heads.tasks["a"].weight.shape == (4, 12)
-
-
-@pytest.mark.parametrize("kind", MODELS)
-def test_every_parameter_gets_gradient(make_batch, kind):
-    model = small(kind)
-    sum(scores.square().sum() for scores in model(make_batch((4, 2, 0), (2, 0, 3))).heads.values()).backward()
-    for name, parameter in model.named_parameters():
-        assert parameter.grad.isfinite().all(), name
-        assert parameter.grad.abs().sum() > 0, name
