@@ -4,7 +4,6 @@ Reads labels/fit.parquet and nothing else that holds a label: no fit can see wha
 """
 
 import multiprocessing
-import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
@@ -129,15 +128,17 @@ Plan = Callable[[Workspace], list[Fit]]
 def run_all(plan: Plan, workspace: Workspace, desc: str, fit: Callable[[Fit, str], object]) -> list[Fit]:
     """Call `fit` on every member of plan(workspace), and return them. Both are functions of a module: processes import them.
 
-    On a GPU one after the other; else one process a core, one thread a process: these models are too small to gain from
-    a second thread (measured: 2 %), and a fit's result does not depend on how many cores the machine has.
+    On a GPU one after the other; else as many processes as torch may have threads (OMP_NUM_THREADS, by default a thread
+    a core), of one thread each: these models are too small to gain from a second thread (measured: 2 %), and a fit's
+    result does not depend on how many cores the machine has.
     """
-    planned = plan(workspace)
+    planned, device = plan(workspace), pick_device()
     progress = tqdm(total=len(planned), desc=f"{desc} {workspace.dataset}", unit="fit")
-    if pick_device() != "cpu":
+    if device != "cpu":
         torch.use_deterministic_algorithms(True, warn_only=True)
+    if device != "cpu" or torch.get_num_threads() == 1:  # another process would import torch first, and gain nothing
         for one in planned:
-            fit(one, pick_device())
+            fit(one, device)
             progress.update()
     elif planned:
         _on_cores(plan, workspace, len(planned), progress, fit)
@@ -159,7 +160,7 @@ def _fit_in_worker(index: int) -> None:
 
 def _on_cores(plan: Plan, workspace: Workspace, count: int, progress: tqdm, fit: Callable[[Fit, str], object]) -> None:
     context = multiprocessing.get_context("spawn")
-    workers = max(1, min(os.cpu_count() or 1, count))
+    workers = min(torch.get_num_threads(), count)
     with ProcessPoolExecutor(workers, context, _start_worker, (plan, workspace, fit)) as pool:
         futures = [pool.submit(_fit_in_worker, index) for index in range(count)]
         try:

@@ -74,16 +74,22 @@ def test_the_history_has_one_row_a_fit_and_epoch(open_project):
     pd.testing.assert_frame_equal(saved, history, rtol=1e-5, check_dtype=False)
 
 
-def test_in_processes_it_ends_with_the_same_bytes(open_project, files_under, monkeypatch, request):
-    """The way it runs for a user, against the same fits one after the other in this process."""
-    workspace = open_project(seeds=1)
+def test_in_processes_it_ends_with_the_same_bytes(open_project, files_under, monkeypatch):
+    """The way it runs for a user with several cores, against the same fits one after the other where there is one."""
+    workspace, on_cores, used = open_project(seeds=1), fits._on_cores, []
     monkeypatch.setattr(fits, "pick_device", lambda: "cpu")
-    train.run(workspace)
-    apart = files_under(workspace.models)
-    shutil.rmtree(workspace.models)
-    request.getfixturevalue("one_process")
-    train.run(workspace)
-    assert files_under(workspace.models) == apart
+    monkeypatch.setattr(fits, "_on_cores", lambda *given: (used.append(torch.get_num_threads()), on_cores(*given)))
+    before, found = torch.get_num_threads(), {}
+    try:
+        for threads in (2, 1):
+            torch.set_num_threads(threads)
+            train.run(workspace)
+            found[threads] = files_under(workspace.models)
+            shutil.rmtree(workspace.models)
+    finally:
+        torch.set_num_threads(before)
+    assert used == [2]
+    assert found[1] == found[2]
 
 
 @pytest.mark.usefixtures("one_process")
