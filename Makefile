@@ -26,9 +26,10 @@ bench: .venv/ready ## how fast the experts are against a plain loop, and every s
 clean: ## remove what can be made again: the environment, scratch data, derived data
 	rm -rf .venv .scratch data/derived
 
+# The lock is a constraint too: without it, pip may take a newer release for `package[extra]` than the one locked.
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	.venv/bin/python -m pip install --quiet --require-hashes --requirement requirements.lock --constraint requirements.lock
 	.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
