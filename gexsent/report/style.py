@@ -8,6 +8,8 @@ import matplotlib.pyplot as plt
 from IPython import get_ipython
 from IPython.display import Image, display
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 
 SYSTEM_NAMES = {
@@ -141,12 +143,15 @@ def annotate(figure: Figure, edition: str) -> Figure:
 def save(figure: Figure, folder: Path, name: str) -> Path:
     """Write folder/name.png and name.pdf without dates, so that two runs give the same bytes; returns the PNG.
 
-    The layout is found once and then kept: it takes as long as the drawing, and all forms of a figure shall agree.
+    The layout is found once and then kept: it takes as long as the drawing, and all forms of a figure shall agree. Each
+    form is drawn once: `Figure.savefig` would draw it twice, the first time only to find the layout.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / f"{name}.png", metadata={"Software": None})
+    figure.set_dpi(plt.rcParams["savefig.dpi"])
+    FigureCanvasAgg(figure).print_png(folder / f"{name}.png", metadata={"Software": None})
     figure.set_layout_engine("none")
-    figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
+    dates = {"CreationDate": None, "Creator": None, "Producer": None}
+    FigureCanvasPdf(figure).print_pdf(folder / f"{name}.pdf", metadata=dates)
     return folder / f"{name}.png"
 
 
