@@ -1,6 +1,7 @@
-"""A copy of the project, as a fresh clone would have it."""
+"""Projects to test in: a copy as a fresh clone would have it, and a bare one."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -39,3 +40,17 @@ def fit_here():
             torch.set_num_threads(threads)
 
     return run
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project with params.yaml and dvc.yaml, to stand in; its raw data come from data/raw."""
+    root = tmp_path / "project"
+    root.mkdir()
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(ROOT / name, root)
+    path = root / "params.yaml"  # whichever edition the user works on
+    path.write_text(re.sub(r"^edition: \w+", "edition: sample", path.read_text(), flags=re.MULTILINE))
+    monkeypatch.chdir(root)
+    monkeypatch.delenv("GEXSENT_DATA", raising=False)
+    return root

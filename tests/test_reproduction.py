@@ -16,10 +16,10 @@ ROOT = Path(__file__).parents[1]
 TOLERANCE = {"mae": 0.10, "corr": 0.05, "percent": 6.0, "macro_f1": 0.08}
 
 
-def dvc(clone, *arguments):
+def run(clone, *arguments):
     folder, environment = clone
     return subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments], cwd=folder, env=environment, capture_output=True, text=True
+        [sys.executable, "-m", *arguments], cwd=folder, env=environment, capture_output=True, text=True
     )
 
 
@@ -28,7 +28,7 @@ def test_the_committed_lock_describes_the_committed_code(clone, edition):
     folder, _ = clone
     path = folder / "params.yaml"
     path.write_text(re.sub(r"^edition: \w+", f"edition: {edition}", path.read_text(), flags=re.M))
-    result = dvc(clone, "repro", "--allow-missing", "--dry")
+    result = run(clone, "dvc", "repro", "--allow-missing", "--dry")
     assert result.returncode == 0, result.stderr
     would_run = set(re.findall(r"Running stage '([^']+)'", result.stdout))
     assert would_run <= {f"source@{edition}"}, f"`dvc repro` with edition: {edition}, then commit dvc.lock and results/"
@@ -38,7 +38,7 @@ def test_the_committed_lock_describes_the_committed_code(clone, edition):
 def test_byte_code_beside_the_modules_changes_nothing(clone):
     folder, _ = clone
     assert compileall.compile_dir(folder / "gexsent", quiet=1)
-    result = dvc(clone, "repro", "--allow-missing", "--dry")
+    result = run(clone, "dvc", "repro", "--allow-missing", "--dry")
     assert result.returncode == 0, result.stderr  # what would have to run finds no data in a fresh clone
     assert result.stdout.count("didn't change") >= 10, result.stdout
 
@@ -47,7 +47,7 @@ def test_the_lock_gate_notices_an_edit(clone):
     folder, _ = clone
     with (folder / "gexsent" / "model" / "gexsent.py").open("a") as file:
         file.write("\nCHANGED = True\n")
-    result = dvc(clone, "repro", "--allow-missing", "--dry")
+    result = run(clone, "dvc", "repro", "--allow-missing", "--dry")
     assert "Stage 'extract@sample-mosi' didn't change" in result.stdout
     # Training would have to run, and the data that it would run on are not in a fresh clone.
     assert result.returncode != 0
@@ -63,7 +63,7 @@ def test_the_sample_run_from_nothing_gives_the_committed_tables(clone):
     tables = {path.name for path in (folder / "results/sample/tables").iterdir()}
     for path in sorted((folder / "results/sample").rglob("*"), reverse=True):
         path.unlink() if path.is_file() else path.rmdir()
-    result = dvc(clone, "repro")
+    result = run(clone, "gexsent", "reproduce")
     assert result.returncode == 0, result.stdout + result.stderr
     assert {path.name for path in (folder / "results/sample/tables").iterdir()} == tables
     differences = []
