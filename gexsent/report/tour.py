@@ -72,7 +72,10 @@ def dead_gate(
     left.set(title="Gates on random input", xlabel="gate", ylabel="share of the tokens", yscale="log")
     left.legend(loc="upper right")
     right.set(
-        title="Larger weights", xlabel="weights of the gate, times", ylabel="deviation of the gates", xscale="log"
+        title="Larger weights",
+        xlabel="factor on the weights of the gate",
+        ylabel="standard deviation of the gates",
+        xscale="log",
     )
     right.set_xticks(scales, [f"{scale:g}" for scale in scales])
     right.minorticks_off()
@@ -81,7 +84,7 @@ def dead_gate(
 
 def levels(
     scales: Sequence[float],
-    missed: Mapping[str, Sequence[float]],
+    missed: Mapping[str, np.ndarray],
     errors: Mapping[str, Sequence[float]],
     references: Mapping[str, float],
     shares: Mapping[str, np.ndarray],
@@ -90,16 +93,19 @@ def levels(
 
     Args:
         scales: factors on the weights of the routers inside the groups.
-        missed: {kind of groups: share of the information that one flat softmax cannot give, at each factor}.
+        missed: {kind of groups: (factors, draws) share of the information that one flat softmax cannot give}.
         errors: {mixture and readout: one number a seed}, hierarchical and flat in turn.
         references: {name: error} drawn as lines.
         shares: {kind of sample: (N,) share of the vision group}.
     """
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 3.8), width_ratios=(3, 4, 3))
     for (name, values), colour, marker in zip(missed.items(), (HIERARCHICAL, FLAT), "os", strict=True):
-        left.plot(scales, 100 * np.array(values), marker=marker, color=colour, label=name)
+        left.plot(scales, 100 * values.mean(1), color=colour, label=name)
+        left.plot(scales, 100 * values, marker, color=colour, alpha=0.55, markersize=5, mew=0)
     left.set(
-        title="What a flat softmax misses", xlabel="weights inside the groups, times", ylabel="% of the information"
+        title="What a flat softmax misses, a dot a draw",
+        xlabel="factor on the weights inside the groups",
+        ylabel="% of the routing information",
     )
     left.set_xscale("log", base=2)
     left.set_xticks(scales, [f"{scale:g}" for scale in scales])
@@ -114,13 +120,15 @@ def levels(
         right.hist(
             values, np.linspace(0, 1, 41), weights=weights, histtype="stepfilled", color=colour, alpha=0.75, label=name
         )
-    right.set(title="Share of the vision experts", xlabel="share", ylabel="share of the samples")
+    right.set(
+        title="Share of the vision experts, seed 0", xlabel="share π of the vision group", ylabel="share of the samples"
+    )
     right.legend(loc="upper center")
     return figure
 
 
 def contradiction(
-    accuracy: Mapping[str, Mapping[str, float]],
+    errors: Mapping[str, Mapping[str, Sequence[float]]],
     gates: np.ndarray,
     polarities: Sequence[int],
     changes: Mapping[str, Mapping[str, Sequence[float]]],
@@ -129,24 +137,29 @@ def contradiction(
     """Four panels on words and a mouth that may contradict them.
 
     Args:
-        accuracy: {system: {kind of sample: share of right signs}}.
-        gates: (P, P) mean gate of the word, by the word's polarity (rows) and the mouth's; NaN where there is no sample.
+        errors: {system: {kind of sample: mean absolute error, one number a seed}}.
+        gates: (P, P) mean gate of the word, by the word's polarity (rows) and the mouth's.
         polarities: the P values of both, rising.
         changes: {model: {what is changed: mean |change| of the word's gate, one number a seed}}.
         shares: {kind of sample: (seeds, 3) mean shares of the groups}.
     """
     figure, ((top_left, top_right), (low_left, low_right)) = plt.subplots(2, 2, figsize=(10, 7))
-    kinds = list(next(iter(accuracy.values())))
-    for offset, (system, values) in enumerate(accuracy.items()):
-        places = np.arange(len(kinds)) + 0.26 * (offset - 1)
-        bars = top_left.bar(places, [values[k] for k in kinds], 0.24, color=COLOURS[system], label=SYSTEM_NAMES[system])
-        top_left.bar_label(bars, fmt="%.2f", fontsize=9)
+    kinds = list(next(iter(errors.values())))
+    for offset, (system, values) in enumerate(errors.items()):
+        places = np.arange(len(kinds)) + 0.8 / len(errors) * (offset - (len(errors) - 1) / 2)
+        means = [np.mean(values[kind]) for kind in kinds]
+        top_left.bar(places, means, 0.74 / len(errors), color=COLOURS[system], label=SYSTEM_NAMES[system])
+        for place, kind, mean in zip(places, kinds, means, strict=True):
+            top_left.plot(np.full(len(values[kind]), place), values[kind], ".", color="black", markersize=5)
+            above = {"xytext": (0, 5), "textcoords": "offset points", "ha": "center", "fontsize": 8}
+            top_left.annotate(f"{mean:.2f}", (place, max(values[kind])), **above)
     top_left.set_xticks(range(len(kinds)), kinds)
-    top_left.set(title="Signs that are right", ylabel="accuracy", ylim=(0, 1.12))
-    top_left.legend(ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.1), fontsize=9)
+    top_left.set(title="Error, a dot a seed", ylabel="mean absolute error")
+    top_left.set_ylim(bottom=0)
+    top_left.legend(loc="upper left", fontsize=9)
     _heat(top_right, gates, polarities)
     _paired(low_left, changes)
-    low_left.set(title="Change one thing: how far the gate moves", ylabel="mean |change|")
+    low_left.set(title="Change one thing: how far the gate moves", ylabel="mean |change of the gate|")
     low_left.set_ylim(bottom=0)
     for offset, ((kind, values), fill) in enumerate(zip(shares.items(), (1.0, 0.45), strict=True)):
         places = np.arange(3) + 0.36 * (offset - 0.5)
@@ -177,8 +190,7 @@ def _dots(axes: Axes, values: Mapping[str, Sequence[float]], colours: Sequence[s
 def _heat(axes: Axes, gates: np.ndarray, polarities: Sequence[int]) -> None:
     axes.imshow(gates, cmap="cividis", vmin=0, vmax=1)
     for (row, column), value in np.ndenumerate(gates):
-        if np.isfinite(value):
-            axes.text(column, row, f"{value:.2f}", ha="center", va="center", color="white" if value < 0.5 else "black")
+        axes.text(column, row, f"{value:.2f}", ha="center", va="center", color="white" if value < 0.5 else "black")
         if polarities[row] * polarities[column] < 0:
             axes.add_patch(
                 Rectangle((column - 0.46, row - 0.46), 0.92, 0.92, fill=False, edgecolor="#D55E00", linewidth=2.2)
@@ -186,7 +198,11 @@ def _heat(axes: Axes, gates: np.ndarray, polarities: Sequence[int]) -> None:
     labels = [f"{value:+d}" if value else "0" for value in polarities]
     axes.set_xticks(range(len(labels)), labels)
     axes.set_yticks(range(len(labels)), labels)
-    axes.set(title="Gate of the word (framed: contradicted)", xlabel="mouth", ylabel="word")
+    axes.set(
+        title="Gate of the word, seed 0",
+        xlabel="polarity of the mouth (framed: contradicts the word)",
+        ylabel="polarity of the word",
+    )
     axes.grid(visible=False)
 
 

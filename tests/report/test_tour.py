@@ -1,3 +1,5 @@
+import itertools
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -58,9 +60,13 @@ def test_a_gate_that_is_always_a_tenth_is_one_bar():
 def test_levels_pair_hierarchical_and_flat_by_colour_and_draw_the_references():
     errors = {"two": [0.2, 0.4], "flat": [0.5], "two again": [0.1], "flat again": [0.3]}
     shares = {"reliable": np.array([0.9, 0.8]), "noise": np.array([0.1, 0.1, 0.1])}
-    figure = tour.levels([1, 2], {"four": [0, 0.1], "one": [0, 0]}, errors, {"best": 0.05, "sum": 0.25}, shares)
+    missed = {"four": np.array([[0, 0], [0.05, 0.15]]), "one": np.zeros((2, 2))}
+    figure = tour.levels([1, 2], missed, errors, {"best": 0.05, "sum": 0.25}, shares)
     left, middle, right = figure.axes
-    assert [line.get_ydata().tolist() for line in left.lines] == [[0, 10], [0, 0]], "in per cent"
+    means = [line.get_ydata().tolist() for line in left.lines if not line.get_label().startswith("_")]
+    assert means == [[0, 10], [0, 0]], "in per cent"
+    draws = [line.get_ydata().tolist() for line in left.lines if line.get_marker() == "o"]
+    assert draws == [[0, 5], [0, 15]]
     assert dots(middle) == list(errors.values())
     colours = [line.get_color() for line in middle.lines if line.get_marker() == "o"]
     assert colours == [COLOURS["gexsent"], COLOURS["text_only"]] * 2
@@ -73,29 +79,35 @@ def test_levels_pair_hierarchical_and_flat_by_colour_and_draw_the_references():
 
 @pytest.fixture
 def panels():
-    accuracy = {
-        "text_only": {"plain": 1.0, "contradicted": 0.0},
-        "late_fusion": {"plain": 0.9, "contradicted": 0.8},
-        "gexsent": {"plain": 0.7, "contradicted": 0.6},
+    errors = {
+        "text_only": {"plain": [1.0, 2.0], "contradicted": [0.0, 0.0]},
+        "vision_only": {"plain": [0.5, 0.5], "contradicted": [0.4, 0.4]},
+        "late_fusion": {"plain": [0.9, 0.9], "contradicted": [0.8, 0.8]},
+        "gexsent": {"plain": [0.7, 0.7], "contradicted": [0.5, 0.7]},
     }
-    gates = np.array([[0.1, 0.2, 0.3], [0.4, np.nan, 0.6], [0.7, 0.8, 0.9]])
+    gates = np.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6], [0.7, 0.8, 0.9]])
     changes = {"untrained": {"mouth": [0.0, 0.2], "rest": [0.1, 0.1]}, "trained": {"mouth": [0.6, 0.2], "rest": [0, 0]}}
     shares = {"plain": np.array([[0.5, 0.3, 0.2], [0.3, 0.3, 0.4]]), "contradicted": np.array([[0.1, 0.2, 0.7]] * 2)}
-    return tour.contradiction(accuracy, gates, [-1, 0, 2], changes, shares).axes
+    return tour.contradiction(errors, gates, [-1, 0, 2], changes, shares).axes
 
 
-def test_bars_are_the_accuracies_in_the_colours_of_the_systems(panels):
+def test_bars_are_mean_errors_with_the_seeds_beside_them(panels):
     heights = [[bar.get_height() for bar in group] for group in panels[0].containers]
-    assert heights == [[1.0, 0.0], [0.9, 0.8], [0.7, 0.6]]
+    assert np.allclose(heights, [[1.5, 0.0], [0.5, 0.4], [0.9, 0.8], [0.7, 0.6]])
+    seeds = [line.get_ydata().tolist() for line in panels[0].lines]
+    assert seeds[0] == [1.0, 2.0] and seeds[-1] == [0.5, 0.7]
     assert [label.get_text() for label in panels[0].get_xticklabels()] == ["plain", "contradicted"]
-    assert [text.get_text() for text in panels[0].get_legend().get_texts()] == ["Text only", "Late fusion", "GEXSent"]
+    legend = [text.get_text() for text in panels[0].get_legend().get_texts()]
+    assert legend == ["Text only", "Vision only", "Late fusion", "GEXSent"]
+    bars = sorted((bar.get_x(), bar.get_x() + bar.get_width()) for group in panels[0].containers for bar in group)
+    assert all(right <= left for (_, right), (left, _) in itertools.pairwise(bars)), "none hides another"
 
 
-def test_the_map_frames_contradicted_pairs_and_leaves_empty_cells_blank(panels):
+def test_the_map_names_every_gate_and_frames_contradicted_pairs(panels):
     assert framed(panels[1]) == {(0, 2), (2, 0)}
     written = {text.get_position()[::-1]: text.get_text() for text in panels[1].texts}
     assert written[0, 1] == "0.20" and written[2, 0] == "0.70"
-    assert (1, 1) not in written and len(written) == 8
+    assert len(written) == 9
     assert [label.get_text() for label in panels[1].get_yticklabels()] == ["-1", "0", "+2"]
 
 
