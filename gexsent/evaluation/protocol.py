@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from gexsent.evaluation.metrics import macro_f1
-from gexsent.evaluation.score import SENTIMENT_CLASSES
+from gexsent.evaluation.score import seed_scores
+from gexsent.tasks import CATEGORIES
 
 
 def deal(units: pd.Series, sizes: Mapping[str, int], seed: int) -> pd.Series:
@@ -49,24 +49,16 @@ def unpaired(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
     return result
 
 
-def neutral_instead_of_unknown(predictions: pd.DataFrame, test: pd.DataFrame) -> float:
-    """Mean over seeds of macro-F1 of the sentiment with unknown labels counted as neutral, minus that without these rows.
+def unknown_as_neutral(predictions: pd.DataFrame, test: pd.DataFrame, dataset: str) -> dict[str, float]:
+    """{metric: its mean over seeds with unknown classes counted as 0 (neutral, or absent), minus that without these rows}.
 
     Args:
         predictions: of one system, a row a seed, partition and id.
-        test: a row a partition and id, with `sentiment`, missing where unknown.
+        test: a row a partition and id, with a column a label, missing where unknown.
+        dataset: which decides the metrics, see `seed_scores`; those of an intensity are as they were.
     """
-    changes = []
-    for _, part in predictions.groupby("seed"):
-        rows = test.merge(part, on=["partition", "id"], validate="one_to_one")
-        known = rows[rows["sentiment"].notna()]
-        scores = [
-            macro_f1(
-                frame["pred_sentiment"].to_numpy(np.int64),
-                frame["sentiment"].fillna(0).to_numpy(np.int64),
-                SENTIMENT_CLASSES,
-            )
-            for frame in (rows, known)
-        ]
-        changes.append(scores[0] - scores[1])
-    return float(np.mean(changes))
+    filled = test.assign(**{name: test[name].fillna(0) for name in ("sentiment", *CATEGORIES) if name in test})
+    known = seed_scores(predictions, test, dataset)
+    with_unknown = seed_scores(predictions, filled, dataset)
+    metrics = [name for name in known if name.startswith("macro_f1") and name in with_unknown]
+    return {name: float((with_unknown[name] - known[name]).mean()) for name in metrics}

@@ -47,14 +47,15 @@ class ExpertGroup(nn.Module):
         count: number of experts E.
         top_k: experts per token; equal to `count` it is the dense mixture. With 1 the renormalised gate is always 1, and
             the router learns from its auxiliary losses alone.
-        learned_router: else the router keeps its random weights, which is what learning to route is worth.
+        learned_router: else the router keeps its random weights, and nothing that it reads learns from it where to go:
+            what learning to route is worth.
     """
 
     def __init__(self, width: int, *, hidden: int, count: int, top_k: int, learned_router: bool = True):
         super().__init__()
         if not 1 <= top_k <= count:
             raise ValueError(f"top_k must lie between 1 and the number of experts {count}, found {top_k}")
-        self.count, self.top_k = count, top_k
+        self.count, self.top_k, self.learned_router = count, top_k, learned_router
         self.router = nn.Linear(width, count, bias=False).requires_grad_(learned_router)
         self.w_in = nn.Parameter(torch.empty(count, width, 2 * hidden))
         self.b_in = nn.Parameter(torch.zeros(count, 2 * hidden))
@@ -70,7 +71,8 @@ class ExpertGroup(nn.Module):
 
     def forward(self, tokens: Tensor) -> Routed:
         """(N, d), real tokens only: padding would distort the losses."""
-        logits = self.router(tokens).float()  # (N, E): routing is decided in full precision
+        seen = tokens if self.learned_router else tokens.detach()
+        logits = self.router(seen).float()  # (N, E): routing is decided in full precision
         probability = logits.softmax(-1)
         top, chosen = probability.topk(self.top_k, -1)
         gates = top / top.sum(-1, keepdim=True)  # (N, k)

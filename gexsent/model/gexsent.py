@@ -27,8 +27,8 @@ class GEXSent(nn.Module):
         dropout: on the projected tokens and in the heads.
         temporal: the visual tokens are frames of a clip.
         balance_weight, z_weight, group_weight: of the auxiliary losses.
-        mixture: "hierarchical"; "flat", all experts of the three groups in one; "dense", one feed-forward network with
-            the weights of them all.
+        mixture: "hierarchical"; "flat", all experts of the three groups in one, of which a token gets as many as there,
+            2 top_k; "dense", one feed-forward network with the weights of them all.
         learned_router, sample_level, shared_group: of the hierarchical mixture, see HierarchicalMixture.
         live_gates: of the gated attention, see GatedAttention.
         attention: else no gated attention at all: the experts' tokens are pooled as they are.
@@ -73,7 +73,7 @@ class GEXSent(nn.Module):
                     shared_group=shared_group,
                 )
             case "flat":
-                self.experts = FlatMixture(width, hidden=expert_width, count=3 * experts, top_k=top_k)
+                self.experts = FlatMixture(width, hidden=expert_width, count=3 * experts, top_k=2 * top_k)
             case "dense":
                 self.experts = FlatMixture(width, hidden=3 * experts * expert_width, count=1, top_k=1)
             case _:

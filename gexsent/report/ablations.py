@@ -25,7 +25,9 @@ BOLD = (
 )
 WEIGHTS = (
     "Weights: parameters of the whole model. Flat mixture and dense network have those of all experts of GEXSent in one "
-    "group or one layer; the others have fewer where a part is gone."
+    "group or one layer, and the flat mixture gives a token as many experts as GEXSent does; the others have fewer weights "
+    "where a part is gone. Where one modality is absent, GEXSent's experts for it are idle, and those of the flat mixture "
+    "are not."
 )
 
 

@@ -32,7 +32,7 @@ SYSTEM_NAMES = {
     "released": "Released code",
     "released_live_gate": "Released, live gate",
     "released_masked": "Released, padding masked",
-    "released_whole_text": "Released, whole text",
+    "released_masked_whole_text": "Released, padding masked, whole text",
     "released_renormalised": "Released, renormalised",
 }
 VARIANT_NAMES = {"dropout": "modality dropout"}  # what follows the + of a system's name

@@ -29,6 +29,7 @@ from gexsent.evaluation.metrics import MetricWarning
 from gexsent.params import TrainParams
 from gexsent.stages import fits, source, train
 from gexsent.stages.prepare import read_table
+from gexsent.tasks import CATEGORIES
 from gexsent.training import loop
 from gexsent.training.data import targets
 from gexsent.training.device import pick_device
@@ -36,6 +37,13 @@ from gexsent.workspace import Workspace
 
 OFFICIAL = "official"
 COLUMNS = ["change", "against", "metric", "difference", "low", "high", "p", "p_holm", "seeds", "rows"]
+# The scores that an unknown label can change, and the labels that they rest on.
+UNKNOWN = {
+    "macro_f1_3": ("sentiment",),
+    "macro_f1_a": ("sentiment",),
+    "macro_f1_b": CATEGORIES,
+    "macro_f1_c": CATEGORIES,
+}
 SEED_COLUMNS = ["protocol", "system", "seed", "rows", "shared"]  # then the metrics
 
 
@@ -71,7 +79,7 @@ def run(workspace: Workspace) -> pd.DataFrame:
         labels = pd.concat([read_table(path) for path in (workspace.fit_labels, workspace.test_labels)])
         if labels["partition"].nunique() == 1:
             seeds, effects = _refit(workspace, predictions, labels)
-        effects.append(_unknown(workspace, predictions, labels))
+        effects += _unknown(workspace, predictions, labels)
     found = pd.DataFrame(effects, columns=COLUMNS)
     found["p_holm"] = compare.holm(found["p"].to_numpy(float))
     write_atomically(workspace.audit, found.round(6).to_csv(index=False).encode())
@@ -161,20 +169,21 @@ def _effects(seeds: pd.DataFrame, metrics: list[str], pairs: pd.DataFrame) -> li
     return effects
 
 
-def _unknown(workspace: Workspace, predictions: pd.DataFrame, labels: pd.DataFrame) -> dict:
-    """Rows of all splits whose sentiment is unknown, and what calling them neutral does to the test score."""
+def _unknown(workspace: Workspace, predictions: pd.DataFrame, labels: pd.DataFrame) -> list[dict]:
+    """For each task of classes: rows of all splits without a label, and what calling them neutral does to the test score."""
     system = "released" if (predictions["system"] == "released").any() else workspace.params.audit.system
     part = predictions[predictions["system"] == system]
-    test = labels[labels["role"].isna()]
-    touched = labels.loc[labels["sentiment"].isna(), "id"].nunique()
-    return {
-        "change": "unknown_as_neutral",
-        "against": system,
-        "metric": "macro_f1_a" if workspace.dataset == "memotion" else "macro_f1_3",
-        "difference": protocol.neutral_instead_of_unknown(part, test) if touched else 0.0,
-        "seeds": part["seed"].nunique(),
-        "rows": touched,
-    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MetricWarning)
+        differences = protocol.unknown_as_neutral(part, labels[labels["role"].isna()], workspace.dataset)
+    effects = []
+    for metric, columns in UNKNOWN.items():
+        if metric in differences:
+            touched = labels.loc[labels[list(columns)].isna().any(axis=1), "id"].nunique()
+            counts = {"seeds": part["seed"].nunique(), "rows": touched}
+            named = {"change": "unknown_as_neutral", "against": system, "metric": metric}
+            effects.append({**named, "difference": differences[metric], **counts})
+    return effects
 
 
 def _official_share(workspace: Workspace, labels: pd.DataFrame) -> float:

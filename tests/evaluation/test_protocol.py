@@ -1,9 +1,13 @@
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
 from gexsent.evaluation import protocol
+from gexsent.evaluation.metrics import MetricWarning
+from gexsent.tasks import LEVELS
 
 SIZES = {"test": 6, "valid": 3, "train": 11}
 
@@ -67,8 +71,27 @@ def test_without_a_spread_there_is_a_difference_and_no_interval(first, second):
 def test_unknown_labels_as_neutral_by_hand():
     test = pd.DataFrame({"partition": "official", "id": list("abcd")})
     test["sentiment"] = pd.array([-1, 0, 1, None], "Int8")
-    perfect = test[["partition", "id"]].assign(seed=0, pred_sentiment=[-1, 0, 1, 1])
+    perfect = test[["partition", "id"]].assign(system="a", seed=0, pred_sentiment=[-1, 0, 1, 1])
     neutral = perfect.assign(seed=1, pred_sentiment=[-1, 0, 1, 0])
     # Left out, both are perfect. As neutral, the first has F1 1, 2/3 and 2/3; the second is still perfect.
     expected = ((1 + 2 / 3 + 2 / 3) / 3 - 1 + 0) / 2
-    assert protocol.neutral_instead_of_unknown(pd.concat([perfect, neutral]), test) == pytest.approx(expected)
+    found = protocol.unknown_as_neutral(pd.concat([perfect, neutral]), test, "mosi")
+    assert found == {"macro_f1_3": pytest.approx(expected)}
+
+
+def test_unknown_categories_as_absent_by_hand():
+    test = pd.DataFrame({"partition": "official", "id": list("abcd"), "sentiment": pd.array([-1, 0, 1, 1], "Int8")})
+    rows = test[["partition", "id"]].assign(system="a", seed=0, pred_sentiment=test["sentiment"])
+    for category, levels in LEVELS.items():
+        truth = [0, 1, levels - 1, None] if category == "humour" else [0, 1, levels - 1, 0]
+        test[category] = pd.array(truth, "Int8")
+        rows[f"pred_{category}_level"] = [0, 1, levels - 1, int(category == "humour")]
+        rows[f"pred_{category}_present"] = [0, 1, 1, int(category == "humour")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MetricWarning)
+        found = protocol.unknown_as_neutral(rows, test, "memotion")
+    # Of humour the unknown row is now a miss: F1 of absent 2/3, of present 4/5, in a mean over four categories.
+    assert found["macro_f1_a"] == 0
+    assert found["macro_f1_b"] == pytest.approx(((2 / 3 + 4 / 5) / 2 - 1) / 4)
+    assert found["macro_f1_b_humour"] == pytest.approx((2 / 3 + 4 / 5) / 2 - 1)
+    assert found["macro_f1_c"] < 0

@@ -168,11 +168,11 @@ def test_controls_have_the_weights_of_the_whole(make_config, edition, name):
     assert count[name] == pytest.approx(count["gexsent"], rel=0.02)
 
 
-def test_the_flat_mixture_chooses_as_many_of_all_experts(make_gexsent, make_batch):
+def test_the_flat_mixture_chooses_as_many_of_all_experts_as_the_whole_does(make_gexsent, make_batch):
     model, seen = make_gexsent(system="flat_moe", experts=4, top_k=3), {}
     hook(model, "experts.group", seen)
     output = model(make_batch())
-    assert seen["experts.group"][1].chosen.shape == (9 + 8, 3)
+    assert seen["experts.group"][1].chosen.shape == (9 + 8, 6), "three of a modality's own and three shared"
     assert output.usage["all"].shape == (12,)
     assert output.usage["all"].sum().item() == pytest.approx(1)
     assert output.shares is None

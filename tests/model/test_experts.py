@@ -268,15 +268,18 @@ def test_hierarchy_passes_its_settings_on_to_every_group():
 
 @pytest.mark.parametrize("learned", [True, False])
 def test_a_router_that_is_not_learned_routes_all_the_same(shake, learned):
-    """The same weights give the same tokens and losses; only the router's gradient is missing."""
+    """The same weights give the same tokens and losses; but nothing learns from them where tokens go."""
     group = shake(ExpertGroup(6, hidden=3, count=4, top_k=2, learned_router=learned))
     plain = shake(ExpertGroup(6, hidden=3, count=4, top_k=2))
-    routed = group(tokens_of(64))
+    tokens = tokens_of(64).requires_grad_()
+    routed = group(tokens)
     assert all(torch.equal(value, wanted) for value, wanted in zip(routed, plain(tokens_of(64)), strict=True))
+    assert all(value.requires_grad is learned for value in (routed.gates, routed.balance, routed.z))
     (routed.tokens.square().sum() + routed.balance + routed.z).backward()
     gradients = {name: parameter.grad for name, parameter in group.named_parameters()}
     assert (gradients.pop("router.weight") is not None) is learned
     assert all(gradient.abs().sum() > 0 for gradient in gradients.values())
+    assert tokens.grad.abs().sum() > 0, "through the experts"
 
 
 def test_without_the_sample_level_the_usable_groups_have_equal_shares(batch):

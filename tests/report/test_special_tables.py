@@ -139,9 +139,23 @@ def test_memotion_is_audited_in_task_a():
     seeds = pd.DataFrame({"system": ["released"] * 2, "seed": [0, 1], "macro_f1_a": [0.3, 0.3], "acc_a": [50.0, 50.0]})
     found = Scores("memotion", summarise(seeds.assign(partitions=5, rows=80)), seeds.assign(partitions=5, rows=80))
     effect = ["unknown_as_neutral", "released", "macro_f1_a", 0.0, *[math.nan] * 4, 2, 0]
-    labels_only = audit.Audit(pd.DataFrame([effect], columns=COLUMNS), pd.DataFrame(columns=SEED_COLUMNS))
+    of_b = ["unknown_as_neutral", "released", "macro_f1_b", -0.02, *[math.nan] * 4, 2, 482]
+    labels_only = audit.Audit(pd.DataFrame([effect, of_b], columns=COLUMNS), pd.DataFrame(columns=SEED_COLUMNS))
     table = audit.build([found], {"memotion": labels_only}, "lite")
-    assert [row[-1] for row in table.rows()] == ["0.3000 ± 0.0000", "+0.2000 ± 0.0000", "+0.0000"]
+    assert [row[-1] for row in table.rows()] == ["0.3000 ± 0.0000", "+0.2000 ± 0.0000", "+0.0000", "-0.0200"]
+    assert table.rows()[-1][1] == "… task B: unknown categories taken as absent (482 rows)"
+
+
+def test_an_official_split_of_memotion_is_audited_in_task_a():
+    effects = [["test_selected", "official", "macro_f1_a", 0.02, 0.01, 0.03, 0.001, 0.006, 2, 80]]
+    seeds = [["official", "text_only", s, 80, 0.0, 0.3] for s in range(2)]
+    seeds += [[name, "text_only", 0, 80, 0.5, 0.32] for name in ("random_clips", "test_selected")]
+    found = audit.Audit(
+        pd.DataFrame(effects, columns=COLUMNS), pd.DataFrame(seeds, columns=[*SEED_COLUMNS, "macro_f1_a"])
+    )
+    one = pd.DataFrame({"system": ["text_only"], "seed": [0], "macro_f1_a": [0.3], "partitions": [1], "rows": [80]})
+    table = audit.build([Scores("memotion", summarise(one), one)], {"memotion": found}, "sample")
+    assert [row[-1] for row in table.rows()] == ["0.3000 ± 0.0000", "+0.0200 [+0.0100, +0.0300]"]
 
 
 def test_reading_what_the_audit_stage_left(tmp_path, audited):
