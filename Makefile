@@ -2,8 +2,9 @@
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYTHONDONTWRITEBYTECODE := # byte code is kept, whatever the shell says: without it every start takes seconds more
 
-.PHONY: reproduce test lab bench clean
+.PHONY: reproduce test lab bench release-check clean
 .DEFAULT_GOAL := reproduce
 
 reproduce: .venv/ready ## run the pipeline for the edition in params.yaml and print its tables
@@ -17,7 +18,7 @@ test: .venv/ready ## style, unit tests, the lock gate, the sample run again from
 	pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 -W default notebooks
 
 lab: .venv/ready ## open the notebooks in JupyterLab
-	jupyter lab --notebook-dir=.
+	gexsent lab
 
 bench: .venv/ready ## how fast the experts are against a plain loop, and every system against text only
 	python benchmarks/experts.py
@@ -26,10 +27,14 @@ bench: .venv/ready ## how fast the experts are against a plain loop, and every s
 clean: ## remove what can be made again: the environment, scratch data, derived data
 	rm -rf .venv .scratch data/derived
 
-# The lock is a constraint too: without it, pip may take a newer release for `package[extra]` than the one locked.
+# uv, itself pinned and hashed in the lock, installs the lock in a sixth of the time that pip takes; where it cannot, pip does.
+# For pip the lock is a constraint too: it may take a newer release for `package[extra]` than the one locked otherwise.
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
+	sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > .venv/uv.lock
+	.venv/bin/python -m pip install --quiet --require-hashes --requirement .venv/uv.lock && \
+	.venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes --requirement requirements.lock || \
 	.venv/bin/python -m pip install --quiet --require-hashes --requirement requirements.lock --constraint requirements.lock
 	.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@

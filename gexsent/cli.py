@@ -2,17 +2,21 @@
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
+from gexsent import machine
 from gexsent import params as params_module
 from gexsent.errors import DataError
-from gexsent.workspace import open_workspace, project_root, raw_root
+from gexsent.workspace import Workspace, open_workspace, project_root, raw_root
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command; a fault in the user's input ends with its message and status 2, without a traceback."""
     options = parser().parse_args(arguments)
+    if options.pinned:
+        machine.pin()
     try:
         options.run(options)
     except (DataError, FileNotFoundError) as error:
@@ -29,25 +33,33 @@ def parser() -> argparse.ArgumentParser:
     check = data.add_parser("check", help="what was found, what is wrong with it, what is lacking")
     check.add_argument("datasets", nargs="*", metavar="dataset", help="default: those of params.yaml")
     check.add_argument("--edition", default="lite", help="default: lite, which reads real data")
-    check.set_defaults(run=_check)
+    check.set_defaults(run=_check, pinned=False)
 
     source = commands.add_parser("source", help="fingerprint the raw data (the pipeline's first stage)")
     source.add_argument("--edition", required=True)
-    source.set_defaults(run=_source)
+    source.set_defaults(run=_source, pinned=True)
 
     notebook = commands.add_parser("notebook", help="run a notebook as a stage of the pipeline")
     notebook.add_argument("name", help="such as 03_train")
     notebook.add_argument("--edition", required=True)
     notebook.add_argument("--dataset", help="leave out for a notebook about all data sets")
-    notebook.set_defaults(run=_notebook)
+    notebook.set_defaults(run=_notebook, pinned=True)
 
     audit = commands.add_parser("audit", help="fit one system under faulty protocols, to see what the faults are worth")
     audit.add_argument("--edition", required=True)
     audit.add_argument("--dataset", required=True)
-    audit.set_defaults(run=_audit)
+    audit.set_defaults(run=_audit, pinned=True)
+
+    lab = commands.add_parser("lab", help="open the notebooks in JupyterLab, with the settings under which bytes agree")
+    lab.set_defaults(run=_lab, pinned=True)
 
     reproduce = commands.add_parser("reproduce", help="dvc repro, then the result tables")
-    reproduce.set_defaults(run=_reproduce)
+    reproduce.set_defaults(run=_reproduce, pinned=True)
+
+    label = commands.add_parser(
+        "label", help="say on committed results whether the code that made them has changed since"
+    )
+    label.set_defaults(run=_label, pinned=False)
 
     predict = commands.add_parser("predict", help="score one post: text, with an image or a clip or neither")
     predict.add_argument(
@@ -56,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("--image", type=Path, help="a picture that goes with it")
     predict.add_argument("--clip", type=Path, help="a video that goes with it")
     predict.add_argument("--model", required=True, help="folder of a trained model, or its name on the Hub")
-    predict.set_defaults(run=_predict)
+    predict.set_defaults(run=_predict, pinned=False)
     return top
 
 
@@ -102,19 +114,41 @@ def _notebook(options: argparse.Namespace) -> None:
     from gexsent import notebooks
 
     workspace = open_workspace(options.edition, options.dataset or "mosi")
+    _stay_on_the_cpu(workspace)
     notebooks.execute(options.name, workspace, per_dataset=options.dataset is not None)
 
 
 def _audit(options: argparse.Namespace) -> None:
+    workspace = open_workspace(options.edition, options.dataset)
+    _stay_on_the_cpu(workspace)
     from gexsent.stages import audit
 
-    audit.run(open_workspace(options.edition, options.dataset))
+    audit.run(workspace)
+
+
+def _stay_on_the_cpu(workspace: Workspace) -> None:
+    if workspace.generated:  # seconds of work, whose results are committed
+        machine.hide_gpu()
+
+
+def _lab(options: argparse.Namespace) -> None:
+    root = project_root()
+    os.execvp(sys.executable, [sys.executable, "-m", "jupyterlab", f"--notebook-dir={root}"])
 
 
 def _reproduce(options: argparse.Namespace) -> None:
     from gexsent import reproduce
 
     reproduce.run(project_root())
+
+
+def _label(options: argparse.Namespace) -> None:
+    from gexsent import provenance
+
+    root = project_root()
+    changed = provenance.label(root)
+    print(*(path.relative_to(root) for path in changed), sep="\n")
+    print(f"{len(changed)} files changed")
 
 
 def _predict(options: argparse.Namespace) -> None:

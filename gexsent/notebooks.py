@@ -12,14 +12,13 @@ from typing import Any
 import nbformat
 import yaml
 
+from gexsent import warm
 from gexsent.errors import DataError
 from gexsent.stages import source
 from gexsent.workspace import Workspace
 
-# The kernel inherits these; they must be set before it starts.
+# The kernel inherits these, and those of machine.py; they must be set before it starts.
 KERNEL = {
-    "PYTHONHASHSEED": "0",
-    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
     "TQDM_MININTERVAL": "5",  # progress goes through a pipe to the screen
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     "PYTHONWARNINGS": "ignore:IProgress not found",  # bars are drawn as text here, so ipywidgets is not missed
@@ -54,6 +53,8 @@ def execute(name: str, workspace: Workspace, *, per_dataset: bool = True) -> Pat
     import papermill
     from traitlets.config import Config
 
+    from gexsent import kernels
+
     unknown = parameters.keys() - papermill.inspect_notebook(str(path)).keys()
     if unknown:
         raise DataError(f"{path}: its `parameters` cell does not set {sorted(unknown)[0]!r}")
@@ -61,13 +62,14 @@ def execute(name: str, workspace: Workspace, *, per_dataset: bool = True) -> Pat
     os.environ.update(KERNEL | ({"PYTHONWARNINGS": f"{KERNEL['PYTHONWARNINGS']},{kept}"} if kept else {}))
     partial = target.with_suffix(".failed.ipynb")
     print(f"{name}, {workspace.dataset if per_dataset else 'all data sets'}, {workspace.edition} edition", flush=True)
+    copied = kernels.stand_by() if warm.is_warm() else {}  # now, before papermill starts what a copy could not use
     try:
         papermill.execute_notebook(
             str(path),
             str(partial),
             parameters,
             cwd=str(workspace.root),
-            config=Config(MANAGER),
+            config=Config(MANAGER | copied),
             progress_bar=False,
             stderr_file=sys.stderr,  # progress bars of the stage, which the cleaned copy leaves out
         )

@@ -1,45 +1,40 @@
 """`gexsent reproduce`: run the pipeline, then say what came of it and where it lies."""
 
 import contextlib
+import hashlib
 import os
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gexsent import machine, provenance
+from gexsent.digest import write_atomically
 from gexsent.errors import DataError
 from gexsent.params import Params, load
-from gexsent.stages import source
+from gexsent.workspace import raw_root
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
-    from dvc.stage import Stage
+
+CODE = ("dvc.lock", "dvc.yaml", "params.yaml", "gexsent", "notebooks", "data/published")
 
 
 def run(root: Path) -> None:
-    """Do what `dvc repro` does, in this process, for the edition that params.yaml names, and print its tables.
+    """Do what `dvc repro` does for the edition that params.yaml names, stages side by side, and print its tables.
 
     Raises:
         DataError: the raw data cannot be fingerprinted, or a stage failed; then its own message stands above.
     """
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
-
     params = load(root / "params.yaml")
-    edition = params.edition
-    source.run_all(root, edition)
-    ran = []
-    try:
-        with contextlib.chdir(root), Repo(str(root)) as repo:
-            if not _is_current(repo, edition):
-                if params.data.rows is not None and (os.cpu_count() or 1) > 1:
-                    _side_by_side(repo, params)
-                ran = repo.reproduce()
-    except DvcException as error:
-        reason = f"{error}: {error.__cause__}" if error.__cause__ else str(error)
-        raise DataError(f"the pipeline stopped: {reason}. What is finished is kept: run it again to go on") from error
-    results = root / "results" / edition
+    stamp = root / "data/derived" / params.edition / "up_to_date"
+    ran: list[str] = []
+    if not stamp.exists() or stamp.read_text() != state(root, params):
+        machine.say_if_bytes_differ()
+        ran = _run_pipeline(root, params)
+        provenance.record(root, params.edition)
+        provenance.label(root)
+        write_atomically(stamp, state(root, params).encode())
+    results = root / "results" / params.edition
     for table in sorted((results / "tables").glob("*.md")):
         print("\n" + table.read_text().rstrip())
     where = results.relative_to(root)
@@ -48,54 +43,67 @@ def run(root: Path) -> None:
         print(f"Nothing changed: {where} is up to date with the code, the data and params.yaml.")
 
 
-def _is_current(repo: "Repo", edition: str) -> bool:
-    """Whether DVC finds no stage changed, nor the fingerprints of the raw data, which were taken a moment ago.
+def state(root: Path, params: Params) -> str:
+    """Digest over path, size, time of change and inode of all that goes into an edition and all that comes out of it.
 
-    DVC cannot see that they were: `reproduce` would take them again in a new process, and rewrite dvc.lock, each time.
+    While it stays the same nothing was touched, and DVC, whose start alone takes longer than this, need not look. What
+    was touched DVC compares by content.
     """
-
-    def is_current(stage: "Stage") -> bool:
-        if stage.name == f"source@{edition}":
-            return not stage.changed_stage() and not stage.changed_outs()
-        return not stage.changed()
-
-    with repo.lock:
-        return all(is_current(stage) for stage in repo.index.stages)
-
-
-def _side_by_side(repo: "Repo", params: Params) -> None:
-    """Run the stages of each data set in a process of its own, and then those over all data sets, each in one.
-
-    They do not depend on each other, and most of a stage on generated data is one core starting Python and drawing. Not
-    for real data: their encoders and training fill all cores, or the GPU, and the memory.
-
-    Raises:
-        DataError: a stage failed.
-    """
-    from dvc.repo.reproduce import plan_repro
-
-    repo.reproduce(f"source@{params.edition}")
-    order = [stage.addressing for stage in plan_repro(repo.index.graph)]  # each after those that it needs
-    _run_chains(
-        {name: [stage for stage in order if stage.endswith(f"@{params.edition}-{name}")] for name in params.datasets}
-    )
-    over_all = [stage for stage in order if stage.endswith(f"@{params.edition}") and not stage.startswith("source@")]
-    _run_chains({stage: [stage] for stage in over_all})
+    edition = params.edition
+    places = [root / name for name in (*CODE, f"results/{edition}", f"data/derived/{edition}")]
+    if params.data.rows is None:
+        places.append(raw_root(root, params))
+    digest = hashlib.sha256(str(places[-1]).encode())
+    for place in places:
+        for path, status in _files(place):
+            digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ino}\n".encode())
+    return digest.hexdigest()
 
 
-def _run_chains(chains: dict[str, list[str]]) -> None:
-    """Run {name: stages, one after the other} side by side."""
-    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item"]
-    # Bars of several processes would overwrite each other, and threads of several would wait for one another's cores.
-    environment = os.environ | {"TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"}
+def _files(place: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """(path, status) of a file, or of every file under a folder, in the order of their names."""
+    if not place.is_dir():
+        if place.exists():
+            yield str(place), place.stat()
+        return
+    with os.scandir(place) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if entry.is_dir():
+                if entry.name != "__pycache__":
+                    yield from _files(Path(entry.path))
+            elif entry.name != "up_to_date":
+                yield entry.path, entry.stat()
 
-    def run_chain(stages: list[str]) -> int:
-        return subprocess.run([*command, *stages], env=environment).returncode
 
-    with ThreadPoolExecutor(len(chains) or 1) as pool:
-        codes = dict(zip(chains, pool.map(run_chain, chains.values()), strict=True))
-    if failed := [name for name, code in codes.items() if code]:
-        raise DataError(
-            f"the pipeline stopped: {', '.join(failed)}: see the message of the stage above. What is finished is kept: "
-            "run it again to go on"
-        )
+def _run_pipeline(root: Path, params: Params) -> list[str]:
+    """Names of the stages that ran."""
+    from gexsent import schedule, warm
+    from gexsent.stages import source
+
+    # Models of generated data are small, and what is learned from real data on a GPU would share it.
+    generated = params.data.rows is not None
+    slots = machine.cores() if generated or not machine.has_gpu() else 1
+    if generated and slots > 1:
+        os.environ["TQDM_DISABLE"] = "1"  # stages take seconds, and their bars would overwrite each other
+    warm.start()  # goes on while DVC is imported
+    source.run_all(root, params.edition)
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with contextlib.chdir(root), Repo(str(root)) as repo, repo.lock:
+            return schedule.run_changed(repo, slots, unchanged=_current_source(repo, params.edition))
+    except DvcException as error:
+        reason = f"{error}: {error.__cause__}" if error.__cause__ else str(error)
+        raise DataError(f"the pipeline stopped: {reason}. What is finished is kept: run it again to go on") from error
+
+
+def _current_source(repo: "Repo", edition: str) -> frozenset[str]:
+    """The name of the source stage if DVC knows the fingerprints, which were taken a moment ago. It always runs, since
+    DVC cannot see the raw data; once more would change nothing."""
+    names = [
+        stage.addressing
+        for stage in repo.index.stages
+        if stage.name == f"source@{edition}" and not stage.changed_stage() and not stage.changed_outs()
+    ]
+    return frozenset(names)

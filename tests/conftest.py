@@ -1,5 +1,9 @@
 """Projects to test in: a copy as a fresh clone would have it, and a bare one."""
 
+from gexsent import machine
+
+machine.pin()  # before torch and numpy, which read the settings when they load
+
 import os
 import re
 import shutil
@@ -7,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import torch
+import torch  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 

@@ -7,6 +7,7 @@ import torch
 from tqdm import tqdm
 from transformers import AutoModel, AutoTokenizer
 
+from gexsent import arithmetic
 from gexsent.encoders import tiny
 from gexsent.encoders.layers import LowerLayers, TopLayers
 from gexsent.encoders.weights import fingerprint, first_line, pick_dtype
@@ -114,6 +115,7 @@ def load_text_encoder(
     Raises:
         DataError: neither the Hub, its cache nor the disk has it, or its weights are damaged or not all there.
     """
+    arithmetic.pin()
     if name == TINY:
         return TextEncoder(*tiny.text(), max_tokens=max_tokens, device=device, dtype=dtype)
     try:

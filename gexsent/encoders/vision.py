@@ -9,6 +9,7 @@ from open_clip.transformer import VisionTransformer
 from PIL import Image
 from torch import Tensor
 
+from gexsent import arithmetic
 from gexsent.encoders import tiny
 from gexsent.encoders.weights import fingerprint, first_line, pick_dtype
 from gexsent.errors import DataError
@@ -76,6 +77,7 @@ def load_vision_encoder(
     Raises:
         DataError: unknown architecture, no weights named, or weights that cannot be had.
     """
+    arithmetic.pin()
     if name == TINY:
         return VisionEncoder(*tiny.vision(), device=device, dtype=dtype)
     if name not in open_clip.list_models():

@@ -11,6 +11,7 @@ import safetensors
 import safetensors.torch
 from torch import nn
 
+from gexsent import arithmetic
 from gexsent.errors import DataError
 from gexsent.model.baselines import LateFusion, Unimodal
 from gexsent.model.config import ModelConfig, construct
@@ -73,6 +74,7 @@ def build(config: ModelConfig, text_layers: nn.Module | None = None) -> nn.Modul
     Raises:
         DataError: unknown system, or text layers for a system that has none, or none for one that needs them.
     """
+    arithmetic.pin()
     own = system(config.system)
     if fine_tuned(config.system) != (text_layers is not None):
         raise DataError(f"{config.system}: only a fine-tuned system has layers of a text encoder, and it needs them")

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from gexsent import tasks
+from gexsent import machine, tasks
 from gexsent.errors import DataError
 from gexsent.features import FeatureStore
 from gexsent.model import ModelConfig, fine_tuned
@@ -128,15 +128,15 @@ Plan = Callable[[Workspace], list[Fit]]
 def run_all(plan: Plan, workspace: Workspace, desc: str, fit: Callable[[Fit, str], object]) -> list[Fit]:
     """Call `fit` on every member of plan(workspace), and return them. Both are functions of a module: processes import them.
 
-    On a GPU one after the other; else as many processes as torch may have threads (OMP_NUM_THREADS, by default a thread
-    a core), of one thread each: these models are too small to gain from a second thread (measured: 2 %), and a fit's
-    result does not depend on how many cores the machine has.
+    On a GPU one after the other; else in a process a core, of one thread each: these models are too small to gain from a
+    second thread (measured: 2 %), and a fit's result does not depend on how many cores the machine has. Fits of generated
+    data take less time than another process takes to start: they are run here.
     """
     planned, device = plan(workspace), pick_device()
     progress = tqdm(total=len(planned), desc=f"{desc} {workspace.dataset}", unit="fit")
     if device != "cpu":
         torch.use_deterministic_algorithms(True, warn_only=True)
-    if device != "cpu" or torch.get_num_threads() == 1:  # another process would import torch first, and gain nothing
+    if device != "cpu" or workspace.generated:
         for one in planned:
             fit(one, device)
             progress.update()
@@ -160,7 +160,7 @@ def _fit_in_worker(index: int) -> None:
 
 def _on_cores(plan: Plan, workspace: Workspace, count: int, progress: tqdm, fit: Callable[[Fit, str], object]) -> None:
     context = multiprocessing.get_context("spawn")
-    workers = min(torch.get_num_threads(), count)
+    workers = min(machine.cores(), count)
     with ProcessPoolExecutor(workers, context, _start_worker, (plan, workspace, fit)) as pool:
         futures = [pool.submit(_fit_in_worker, index) for index in range(count)]
         try:

@@ -1,0 +1,72 @@
+"""Torch's operations on the CPU whose bytes depend on the processor, computed by numpy in their place.
+
+Torch multiplies with MKL, which has one setting under which AMD's and Intel's processors give the same bytes, and there it
+does without AVX: two to four times slower. OpenBLAS with one fixed kernel (machine.PINS) gives the same bytes on both at the
+full speed of AVX2. MKL's square roots, and its logarithms of float64, differ in their last bit whatever the setting.
+Autograd, inference and everything else stay torch's: only the functions below are replaced.
+"""
+
+import functools
+import warnings
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gexsent import machine
+
+_OPERATIONS = torch.ops.aten
+_REAL = (torch.float32, torch.float64)
+
+
+def pin() -> None:
+    """Replace them where the settings of machine.py hold in this process; else leave torch as it is."""
+    if machine.is_pinned():
+        _replace()
+
+
+@functools.cache
+def _replace() -> torch.library.Library:
+    library = torch.library.Library("aten", "IMPL")
+    replaced = {"mm": _mm, "bmm": _mm, "addmm": _addmm, "baddbmm": _addmm, "sqrt": _sqrt, "log": _log}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of what is wanted here
+        for name, function in replaced.items():
+            library.impl(name, function, "CPU")
+    return library  # the functions are in place for as long as this object lives
+
+
+def _mm(first: Tensor, second: Tensor) -> Tensor:
+    """(N, K) @ (K, M), or a batch of such."""
+    if first.dtype not in _REAL or first.dtype != second.dtype:
+        operation = _OPERATIONS.mm if first.ndim == 2 else _OPERATIONS.bmm
+        return operation.out(first, second, out=first.new_empty((*first.shape[:-1], second.shape[-1])))
+    return torch.from_numpy(np.matmul(first.numpy(force=True), second.numpy(force=True)))
+
+
+def _addmm(bias: Tensor, first: Tensor, second: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """beta * bias + alpha * first @ second; the bias is broadcast."""
+    result = _mm(first, second)
+    if alpha != 1:
+        result *= alpha
+    return result if beta == 0 else result.add_(bias, alpha=beta)  # with 0 the bias may hold anything, NaN included
+
+
+def _sqrt(values: Tensor) -> Tensor:
+    return _elementwise(np.sqrt, _OPERATIONS.sqrt, values)
+
+
+def _log(values: Tensor) -> Tensor:
+    return _elementwise(np.log, _OPERATIONS.log, values)
+
+
+def _elementwise(function: np.ufunc, operation: torch._ops.OpOverloadPacket, values: Tensor) -> Tensor:
+    if values.dtype not in _REAL:
+        return operation.out(values, out=torch.empty_like(values, dtype=_result_type(values)))
+    with np.errstate(all="ignore"):  # of negative numbers NaN, and of 0 -inf, as in torch
+        return torch.from_numpy(np.asarray(function(values.numpy(force=True))))
+
+
+def _result_type(values: Tensor) -> torch.dtype:
+    is_inexact = values.dtype.is_floating_point or values.dtype.is_complex
+    return values.dtype if is_inexact else torch.get_default_dtype()

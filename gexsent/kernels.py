@@ -1,0 +1,28 @@
+"""How papermill comes by a kernel that is a copy of the process that runs the notebook."""
+
+import os
+from typing import Any
+
+from jupyter_client.connect import KernelConnectionInfo
+from jupyter_client.provisioning import LocalProvisioner
+
+from gexsent.warm import Standby
+
+NAME = "gexsent-copy"  # under which pyproject.toml registers it with Jupyter
+waiting: list[Standby] = []
+
+
+def stand_by() -> dict[str, dict[str, str]]:
+    """Copy this process, which must have no threads, and return the configuration that makes the copy the next kernel."""
+    waiting.append(Standby())
+    return {"KernelProvisionerFactory": {"default_provisioner_name": NAME}}
+
+
+class CopyProvisioner(LocalProvisioner):
+    """Starts a kernel from the copy that stands by, where Jupyter would start a new Python."""
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
+        self.process = waiting.pop()
+        self.process.launch(cmd, cwd=kwargs.get("cwd"), env=kwargs.get("env") or dict(os.environ))
+        self.pid = self.process.pid
+        return self.connection_info
