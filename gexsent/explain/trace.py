@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gexsent.model import Batch, GEXSent, Output
+from gexsent.model.experts import best
 
 OTHER = {"text": "vision", "vision": "text"}
 
@@ -83,7 +84,7 @@ def _weights(query: Tensor, key: Tensor, mask: Tensor, heads: int) -> Tensor:
 
 def _gates(logits: Tensor, top_k: int) -> Tensor:
     """Router logits (N, E) -> gates (N, E): the softmax, renormalised over the chosen ones, 0 elsewhere."""
-    top, chosen = logits.float().softmax(-1).topk(top_k, -1)
+    top, chosen = best(logits.float().softmax(-1), top_k)
     return torch.zeros_like(logits.float()).scatter(1, chosen, top / top.sum(-1, keepdim=True))
 
 

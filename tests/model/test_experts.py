@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gexsent.model.experts import ExpertGroup, FlatMixture, HierarchicalMixture
+from gexsent.model.experts import ExpertGroup, FlatMixture, GroupedLinear, HierarchicalMixture, best
 
 
 @pytest.fixture(scope="session")
@@ -58,6 +58,38 @@ def test_group_against_a_loop_over_tokens(plain_group, shake, arrays, tokens, ex
     np.testing.assert_allclose(found.usage, usage, atol=1e-6)
     assert found.balance.item() == pytest.approx(balance, abs=1e-5)
     assert found.z.item() == pytest.approx(z, rel=1e-5)
+
+
+@pytest.mark.parametrize(("experts", "top"), [(1, 1), (4, 1), (5, 2), (3, 3)])
+def test_a_group_whose_choices_are_not_read_against_the_loop(unread, plain_group, shake, arrays, experts, top):
+    """What a GPU computes: every expert on every row, padding among them, which counts for nothing."""
+    group = shake(ExpertGroup(6, hidden=3, count=experts, top_k=top))
+    inputs, real = tokens_of(12), torch.rand(12, generator=torch.Generator().manual_seed(0)) > 0.3
+    found = group(inputs, real)
+    results, usage, balance, z = plain_group(arrays(group), inputs[real].double().numpy(), top)
+    np.testing.assert_allclose(found.tokens[real].detach(), results, atol=1e-5)
+    np.testing.assert_allclose(found.usage, usage, atol=1e-6)
+    assert found.balance.item() == pytest.approx(balance, abs=1e-5)
+    assert found.z.item() == pytest.approx(z, rel=1e-5)
+    nothing = group(inputs, torch.zeros_like(real))
+    assert [nothing.usage.sum().item(), nothing.balance.item(), nothing.z.item()] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("counts", [[4, 1, 3], [0, 8, 0], [0, 0, 0]])
+def test_the_grouped_layer_is_a_layer_a_part(counts):
+    generator = torch.Generator().manual_seed(0)
+    shapes = (sum(counts), 5), (3, 5, 2), (3, 2)
+    inputs = [torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    rows, weight, bias = inputs
+    parts = zip(rows.split(counts), weight, bias, strict=True)
+    torch.testing.assert_close(GroupedLinear.apply(*inputs, counts), torch.cat([x @ w + b for x, w, b in parts]))
+    assert torch.autograd.gradcheck(lambda *args: GroupedLinear.apply(*args, counts), inputs)
+
+
+def test_of_equally_probable_experts_the_first_are_chosen():
+    values, places = best(torch.tensor([[0.2, 0.4, 0.4], [0.3, 0.3, 0.3]]), 2)
+    assert places.tolist() == [[1, 2], [0, 1]]
+    torch.testing.assert_close(values, torch.tensor([[0.4, 0.4], [0.3, 0.3]]))
 
 
 def test_all_experts_chosen_is_the_dense_mixture(shake, arrays, softmax, gelu):
