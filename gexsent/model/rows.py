@@ -26,6 +26,7 @@ class Rows:
         self.mask = mask
         self.index = mask.flatten().nonzero()[:, 0] if readable(mask) else None  # (N,)
         self.real = mask.flatten() if self.index is None else None  # (N,), none where every row is real
+        self.count = mask.numel() if self.index is None else len(self.index)  # N
 
     def pack(self, tokens: Tensor) -> Tensor:
         """(B, L, D) -> (N, D), zeros in rows that are not real."""

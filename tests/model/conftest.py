@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from gexsent.model import Batch, ModelConfig, build, experts, rows
+from gexsent.model import Batch, ModelConfig, attention, build, experts, rows
 
 TEXT_WIDTH, VISION_WIDTH = 6, 5
 
@@ -117,7 +117,7 @@ def shake():
 @pytest.fixture
 def unread(monkeypatch):
     """As on a GPU: no value of a tensor may be looked at."""
-    for module in (rows, experts):
+    for module in (rows, experts, attention):
         monkeypatch.setattr(module, "readable", lambda tensor: False)
 
 
