@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gexsent.model import Batch, GEXSent, Output
-from gexsent.model.experts import best
+from gexsent.model.batch import best
 from gexsent.model.rows import Rows
 
 OTHER = {"text": "vision", "vision": "text"}

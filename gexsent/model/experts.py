@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from gexsent.model.batch import masked_mean
+from gexsent.model.batch import best, masked_mean
 from gexsent.model.rows import Rows, join, readable
 
 
@@ -143,12 +143,6 @@ class ExpertGroup(nn.Module):
         value, gate = inner.chunk(2, -1)
         hidden = value * F.gelu(gate) * weights.to(inner.dtype).unsqueeze(-1)  # (N, E, h)
         return hidden.flatten(1) @ self.w_out.flatten(0, 1) + weights.to(inner.dtype) @ self.b_out
-
-
-def best(probability: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The largest of (N, E) in each row and their places, (N, count) each. Of equals the first, on any processor."""
-    values, places = probability.sort(dim=-1, descending=True, stable=True)
-    return values[:, :count], places[:, :count]
 
 
 class HierarchicalMixture(nn.Module):

@@ -10,11 +10,6 @@ def readable(tensor: Tensor) -> bool:
     return tensor.device.type == "cpu"
 
 
-def nowhere(mask: Tensor) -> bool:
-    """Whether no sample of the batch is known to have a token of this modality, mask (B, L)."""
-    return readable(mask) and not mask.any()
-
-
 class Rows:
     """Where the real tokens of a mask (B, L) lie among N rows.
 

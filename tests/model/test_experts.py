@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gexsent.model.experts import ExpertGroup, FlatMixture, GroupedLinear, HierarchicalMixture, best
+from gexsent.model.experts import ExpertGroup, FlatMixture, GroupedLinear, HierarchicalMixture
 
 
 @pytest.fixture(scope="session")
@@ -84,12 +84,6 @@ def test_the_grouped_layer_is_a_layer_a_part(counts):
     parts = zip(rows.split(counts), weight, bias, strict=True)
     torch.testing.assert_close(GroupedLinear.apply(*inputs, counts), torch.cat([x @ w + b for x, w, b in parts]))
     assert torch.autograd.gradcheck(lambda *args: GroupedLinear.apply(*args, counts), inputs)
-
-
-def test_of_equally_probable_experts_the_first_are_chosen():
-    values, places = best(torch.tensor([[0.2, 0.4, 0.4], [0.3, 0.3, 0.3]]), 2)
-    assert places.tolist() == [[1, 2], [0, 1]]
-    torch.testing.assert_close(values, torch.tensor([[0.4, 0.4], [0.3, 0.3]]))
 
 
 def test_all_experts_chosen_is_the_dense_mixture(shake, arrays, softmax, gelu):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gexsent.model.rows import Rows, join, nowhere
+from gexsent.model.rows import Rows, join
 
 MASK = torch.tensor([[True, False, True], [False, False, False], [True, True, False]])
 
@@ -45,9 +45,3 @@ def test_each_row_knows_its_sample(rows):
 def test_several_masks_one_after_the_other(rows):
     joined = join(rows, rows)
     assert joined is None if rows.real is None else torch.equal(joined, torch.cat([MASK.flatten()] * 2))
-
-
-def test_nothing_is_known_to_be_nowhere_unless_it_can_be_read(request):
-    assert nowhere(MASK[1:2]) and not nowhere(MASK)
-    request.getfixturevalue("unread")
-    assert not nowhere(MASK[1:2])
