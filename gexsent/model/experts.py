@@ -38,35 +38,49 @@ class Mixed(NamedTuple):
     usage: dict[str, Tensor]  # {group: (E,)}
 
 
-class GroupedLinear(torch.autograd.Function):
-    """A linear layer an expert, on rows that are sorted by expert: one product each, written in place.
+class SortedExperts(torch.autograd.Function):
+    """The experts on rows that are sorted by expert, each from its first product to its last while its rows are at hand.
 
-    The same as `torch.cat([part @ weight[i] + bias[i] for i, part in enumerate(rows.split(counts))])`, without the
-    copies: of parts into a whole, and in the backward pass of each expert's gradient into zeros as large as all weights.
+    The same as `torch.cat([expert(i, part) for i, part in enumerate(rows.split(counts))])`, without the copies: of parts
+    into a whole, and in the backward pass of each expert's gradient into zeros as large as all weights.
     """
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor, counts: list[int]) -> Tensor:
-        """(M, a), (E, a, b), (E, b), E numbers that sum to M -> (M, b)."""
-        ctx.save_for_backward(rows, weight)
+    def forward(ctx: Any, rows: Tensor, *weights_and_counts: Any) -> Tensor:
+        """Rows (M, d), weights (E, d, 2 h), (E, 2 h), (E, h, d), (E, d), and E numbers that sum to M -> (M, d)."""
+        w_in, b_in, w_out, b_out, counts = weights_and_counts
+        inner = rows.new_empty(len(rows), w_in.shape[2])
+        hidden, result = rows.new_empty(len(rows), w_out.shape[1]), torch.empty_like(rows)
+        parts = zip(*(tensor.split(counts) for tensor in (rows, inner, hidden, result)), strict=True)
+        for index, (part, part_inner, part_hidden, part_result) in enumerate(parts):
+            torch.addmm(b_in[index], part, w_in[index], out=part_inner)
+            value, gate = part_inner.chunk(2, -1)
+            torch.mul(value, F.gelu(gate), out=part_hidden)
+            torch.addmm(b_out[index], part_hidden, w_out[index], out=part_result)
+        ctx.save_for_backward(rows, inner, hidden, w_in, w_out)
         ctx.counts = counts
-        result = rows.new_empty(len(rows), weight.shape[2])
-        for index, (part, out) in enumerate(zip(rows.split(counts), result.split(counts), strict=True)):
-            torch.addmm(bias[index], part, weight[index], out=out)
         return result
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        rows, weight = ctx.saved_tensors
-        to_rows, to_weight = torch.empty_like(rows), torch.empty_like(weight)
-        to_bias = weight.new_empty(weight.shape[0], weight.shape[2])
-        parts = zip(rows.split(ctx.counts), grad.split(ctx.counts), to_rows.split(ctx.counts), strict=True)
-        for index, (part, to_result, to_part) in enumerate(parts):
-            torch.mm(to_result, weight[index].T, out=to_part)
-            torch.mm(part.T, to_result, out=to_weight[index])
-            torch.sum(to_result, 0, out=to_bias[index])
-        return to_rows, to_weight, to_bias, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        rows, inner, hidden, w_in, w_out = ctx.saved_tensors
+        to_rows, to_w_in, to_w_out = (torch.empty_like(tensor) for tensor in (rows, w_in, w_out))
+        to_b_in, to_b_out = w_in.new_empty(w_in.shape[0], w_in.shape[2]), w_in.new_empty(w_in.shape[:2])
+        parts = zip(*(tensor.split(ctx.counts) for tensor in (rows, inner, hidden, grad, to_rows)), strict=True)
+        for index, (part, part_inner, part_hidden, to_result, to_part) in enumerate(parts):
+            torch.mm(part_hidden.T, to_result, out=to_w_out[index])
+            torch.sum(to_result, 0, out=to_b_out[index])
+            to_hidden = to_result @ w_out[index].T
+            value, gate = part_inner.chunk(2, -1)
+            to_inner = torch.empty_like(part_inner)
+            to_value, to_gate = to_inner.chunk(2, -1)
+            torch.mul(to_hidden, F.gelu(gate), out=to_value)
+            to_gate.copy_(torch.ops.aten.gelu_backward(to_hidden * value, gate))
+            torch.mm(part.T, to_inner, out=to_w_in[index])
+            torch.sum(to_inner, 0, out=to_b_in[index])
+            torch.mm(to_inner, w_in[index].T, out=to_part)
+        return to_rows, to_w_in, to_b_in, to_w_out, to_b_out, None
 
 
 class ExpertGroup(nn.Module):
@@ -130,9 +144,8 @@ class ExpertGroup(nn.Module):
         order = chosen.flatten().argsort(stable=True)  # (N k)
         counts = torch.bincount(chosen.flatten(), minlength=self.count).tolist()
         owner = order // self.top_k  # (N k) the token that an assignment is of
-        inner = GroupedLinear.apply(tokens.index_select(0, owner), self.w_in, self.b_in, counts)
-        value, gate = inner.chunk(2, -1)
-        results = GroupedLinear.apply(value * F.gelu(gate), self.w_out, self.b_out, counts)  # (N k, d)
+        weights = self.w_in, self.b_in, self.w_out, self.b_out
+        results = SortedExperts.apply(tokens.index_select(0, owner), *weights, counts)  # (N k, d)
         weighted = results * gates.flatten().index_select(0, order).unsqueeze(1)
         return torch.zeros_like(tokens).index_add(0, owner, weighted)
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gexsent.model.experts import ExpertGroup, FlatMixture, GroupedLinear, HierarchicalMixture
+from gexsent.model.experts import ExpertGroup, FlatMixture, HierarchicalMixture, SortedExperts
 
 
 @pytest.fixture(scope="session")
@@ -76,14 +76,13 @@ def test_a_group_whose_choices_are_not_read_against_the_loop(unread, plain_group
 
 
 @pytest.mark.parametrize("counts", [[4, 1, 3], [0, 8, 0], [0, 0, 0]])
-def test_the_grouped_layer_is_a_layer_a_part(counts):
-    generator = torch.Generator().manual_seed(0)
-    shapes = (sum(counts), 5), (3, 5, 2), (3, 2)
-    inputs = [torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True) for shape in shapes]
-    rows, weight, bias = inputs
-    parts = zip(rows.split(counts), weight, bias, strict=True)
-    torch.testing.assert_close(GroupedLinear.apply(*inputs, counts), torch.cat([x @ w + b for x, w, b in parts]))
-    assert torch.autograd.gradcheck(lambda *args: GroupedLinear.apply(*args, counts), inputs)
+def test_sorted_experts_are_an_expert_a_part(shake, counts):
+    group = shake(ExpertGroup(5, hidden=2, count=3, top_k=1)).double()
+    rows = torch.randn(sum(counts), 5, generator=torch.Generator().manual_seed(0)).double().requires_grad_()
+    inputs = rows, group.w_in, group.b_in, group.w_out, group.b_out
+    parts = [group.expert(index, part) for index, part in enumerate(rows.split(counts))]
+    torch.testing.assert_close(SortedExperts.apply(*inputs, counts), torch.cat(parts))
+    assert torch.autograd.gradcheck(lambda *given: SortedExperts.apply(*given, counts), inputs)
 
 
 def test_all_experts_chosen_is_the_dense_mixture(shake, arrays, softmax, gelu):
