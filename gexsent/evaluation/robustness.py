@@ -69,7 +69,7 @@ def dropped_positions(lengths: Tensor, rate: float, seed: int) -> Tensor:
     scores = torch.rand(len(lengths), max(1, int(lengths.max())), generator=generator)
     spare = torch.rand(len(lengths), 1, generator=generator)
     there = torch.arange(scores.shape[1]) < lengths
-    rank = scores.masked_fill(~there, 2).argsort(1).argsort(1)
+    rank = scores.masked_fill(~there, 2).argsort(dim=1, stable=True).argsort(dim=1, stable=True)
     return there & (rank < (rate * lengths + spare).floor())
 
 
@@ -118,7 +118,7 @@ def conditions(
         draws: how often masks and noise are drawn.
         read_anew: text features of all samples under damage that was done before the encoder.
     """
-    device = samples.text.offsets.device
+    device = samples.text.values.device
     fill = fill.to(device)
     has_vision = bool((samples.vision.lengths > 0).any())
 
@@ -156,7 +156,6 @@ def predict(
     *,
     draws: int,
     batch: int,
-    device: str = "cpu",
 ) -> Iterator[tuple[Condition, Fit, Columns]]:
     """What `forward` gives for `rows`, of every model under every condition that is its own.
 
@@ -167,13 +166,11 @@ def predict(
         for fit, model in models.items():
             shared = condition.protocol in (WHOLE, "no_text", "no_vision")
             if shared or condition.draw in draws_of(seeds.index(fit[1]), len(seeds), draws):
-                yield condition, fit, forward(model, view, rows, batch=batch, device=device)
+                yield condition, fit, forward(model, view, rows, batch=batch)
 
 
 @torch.inference_mode()
-def forward(
-    model: nn.Module, view: Samples | Damaged, rows: Tensor, *, batch: int, device: str = "cpu"
-) -> dict[str, np.ndarray]:
+def forward(model: nn.Module, view: Samples | Damaged, rows: Tensor, *, batch: int) -> dict[str, np.ndarray]:
     """Prediction columns (N,) for `rows` (N,), in their order.
 
     Of a model whose experts stand in groups also `share_<group>` of each, and `gate_<modality>`: the mean gate over the
@@ -182,12 +179,12 @@ def forward(
     model.eval()
     order, heads, routes = [], [], []
     for picked in in_order(view.text.lengths.cpu()[rows], batch):
-        inputs = view.batch(rows[picked].to(device))
+        inputs = view.batch(rows[picked])
         output = model(inputs)
         order.append(picked)
         heads.append({name: value.float().cpu() for name, value in output.heads.items()})
         routes.append(_routes(output, inputs))
-    back = torch.cat(order).argsort()
+    back = torch.cat(order).argsort(stable=True)
     heads, routes = (
         {name: torch.cat([part[name] for part in parts])[back].numpy() for name in parts[0]}
         for parts in (heads, routes)

@@ -27,7 +27,7 @@ def curve(model: nn.Module, batch: Batch, target: Target, relevance: Tensor, *, 
     """
     there = real(batch)
     order = torch.where(there, relevance.double(), -torch.inf).argsort(dim=1, descending=True, stable=True)
-    rank = order.argsort(1)  # (B, T): 0 for the most relevant; padding comes last
+    rank = order.argsort(dim=1, stable=True)  # (B, T): 0 for the most relevant; padding comes last
     taken = (torch.tensor(FRACTIONS)[None] * there.sum(1, keepdim=True)).round()  # (B, F)
     first = rank[:, None] < taken[..., None]  # (B, F, T)
     keep = first if insert else ~first

@@ -44,8 +44,8 @@ def guided(model: GEXSent, batch: Batch, target: Target) -> dict[str, Tensor]:
 @contextmanager
 def _unguided(model: GEXSent, modality: str) -> Iterator[None]:
     def blind(module, inputs):
-        tokens, other, other_mask = inputs
-        return tokens, other, torch.zeros_like(other_mask)
+        tokens, rows, other, other_mask = inputs
+        return tokens, rows, other, torch.zeros_like(other_mask)
 
     hook = model.attention[modality].cross.register_forward_pre_hook(blind)
     try:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from gexsent.model import Batch, GEXSent, Output
+from gexsent.model.batch import best
+from gexsent.model.rows import Rows
 
 OTHER = {"text": "vision", "vision": "text"}
 
@@ -53,25 +55,29 @@ def trace(model: GEXSent, batch: Batch) -> Trace:
         for hook in hooks:
             hook.remove()
     masks = {"text": batch.text_mask, "vision": batch.vision_mask}
+    rows = {m: Rows(mask) for m, mask in masks.items()}
     attention, cross, pool = {}, {}, {}
     for m, other in OTHER.items():
         block, mask = model.attention[m], masks[m]
         gate = output.gates[m].unsqueeze(-1)  # (B, L, 1); 0 at padding, which is not read
-        query, key, _ = kept[f"attention.{m}.query_key_value"].chunk(3, -1)
+        query, key, _ = rows[m].pad(kept[f"attention.{m}.query_key_value"]).chunk(3, -1)
         visible = mask | ~mask.any(1, keepdim=True)
         attention[m] = _weights(query * gate, key * gate, visible, block.heads) * mask.unsqueeze(-1)
-        key = kept[f"attention.{m}.cross.key_value"].chunk(2, -1)[0]
+        key = block.cross.first_nothing(kept[f"attention.{m}.cross.key_value"], rows[other]).chunk(2, -1)[0]
         absent = ~masks[other].any(1, keepdim=True)
         visible = torch.cat([absent, masks[other]], 1)  # the first is the learned token that stands for nothing
-        weights = _weights(kept[f"attention.{m}.cross.query"], key, visible, block.heads)
+        weights = _weights(rows[m].pad(kept[f"attention.{m}.cross.query"]), key, visible, block.heads)
         cross[m] = weights[..., 1:] * mask.unsqueeze(-1)
         score = kept[f"pools.{m}.score"].squeeze(-1).masked_fill(~mask, -1e4).softmax(1)
         share = score * output.gates[m] * mask
         pool[m] = share / share.sum(1, keepdim=True).clamp_min(1e-6)
-    routes = {
-        group: _gates(kept[f"experts.groups.{group}.router"], g.top_k) for group, g in model.experts.groups.items()
-    }
-    return Trace(output, attention, cross, pool, _unpacked(routes, masks))
+    routes = {}
+    for group, experts in model.experts.groups.items():
+        read = [rows[group]] if group in rows else [*rows.values()]
+        gates = _gates(kept[f"experts.groups.{group}.router"], experts.top_k)
+        parts = gates.split([part.count for part in read])
+        routes[group] = torch.cat([part.pad(values) for part, values in zip(read, parts, strict=True)], 1)
+    return Trace(output, attention, cross, pool, routes)
 
 
 def _weights(query: Tensor, key: Tensor, mask: Tensor, heads: int) -> Tensor:
@@ -83,17 +89,5 @@ def _weights(query: Tensor, key: Tensor, mask: Tensor, heads: int) -> Tensor:
 
 def _gates(logits: Tensor, top_k: int) -> Tensor:
     """Router logits (N, E) -> gates (N, E): the softmax, renormalised over the chosen ones, 0 elsewhere."""
-    top, chosen = logits.float().softmax(-1).topk(top_k, -1)
+    top, chosen = best(logits.float().softmax(-1), top_k)
     return torch.zeros_like(logits.float()).scatter(1, chosen, top / top.sum(-1, keepdim=True))
-
-
-def _unpacked(routes: dict[str, Tensor], masks: dict[str, Tensor]) -> dict[str, Tensor]:
-    result = {}
-    for group, gates in routes.items():
-        parts = [masks[group]] if group in masks else list(masks.values())
-        packed = gates.split([int(mask.sum()) for mask in parts])
-        padded = [mask.unsqueeze(-1).repeat(1, 1, gates.shape[1]) * 0.0 for mask in parts]
-        for mask, values, target in zip(parts, packed, padded, strict=True):
-            target[mask] = values
-        result[group] = torch.cat(padded, 1)
-    return result

@@ -47,3 +47,9 @@ def masked_mean(tokens: Tensor, mask: Tensor, weights: Tensor | None = None) -> 
     weights = mask.to(tokens.dtype) if weights is None else weights * mask
     total = weights.sum(1, keepdim=True).clamp_min(1e-6)
     return torch.einsum("bl,bld->bd", weights, torch.where(mask.unsqueeze(-1), tokens, 0)) / total
+
+
+def best(probability: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The largest of (..., E) in each row and their places, (..., count) each. Of equals the first, on any processor."""
+    values, places = probability.sort(dim=-1, descending=True, stable=True)
+    return values[..., :count], places[..., :count]

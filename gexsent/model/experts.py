@@ -6,13 +6,15 @@ Sources: Jordan and Jacobs 1994 (hierarchical mixtures), Shazeer et al. 2017 (to
 Fedus et al. 2021 (load balance, 2101.03961), Zoph et al. 2022 (router z-loss, 2202.08906).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from gexsent.model.batch import masked_mean
+from gexsent.model.batch import best, masked_mean
+from gexsent.model.rows import Rows, join, readable
 
 
 class Routed(NamedTuple):
@@ -34,6 +36,51 @@ class Mixed(NamedTuple):
     shares: Tensor | None  # (B, 3) weights of the text, vision and shared group; none where there are no groups
     losses: dict[str, Tensor]  # balance, z, group
     usage: dict[str, Tensor]  # {group: (E,)}
+
+
+class SortedExperts(torch.autograd.Function):
+    """The experts on rows that are sorted by expert, each from its first product to its last while its rows are at hand.
+
+    The same as `torch.cat([expert(i, part) for i, part in enumerate(rows.split(counts))])`, without the copies: of parts
+    into a whole, and in the backward pass of each expert's gradient into zeros as large as all weights.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, *weights_and_counts: Any) -> Tensor:
+        """Rows (M, d), weights (E, d, 2 h), (E, 2 h), (E, h, d), (E, d), and E numbers that sum to M -> (M, d)."""
+        w_in, b_in, w_out, b_out, counts = weights_and_counts
+        inner = rows.new_empty(len(rows), w_in.shape[2])
+        hidden, result = rows.new_empty(len(rows), w_out.shape[1]), torch.empty_like(rows)
+        parts = zip(*(tensor.split(counts) for tensor in (rows, inner, hidden, result)), strict=True)
+        for index, (part, part_inner, part_hidden, part_result) in enumerate(parts):
+            torch.addmm(b_in[index], part, w_in[index], out=part_inner)
+            value, gate = part_inner.chunk(2, -1)
+            torch.mul(value, F.gelu(gate), out=part_hidden)
+            torch.addmm(b_out[index], part_hidden, w_out[index], out=part_result)
+        ctx.save_for_backward(rows, inner, hidden, w_in, w_out)
+        ctx.counts = counts
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        rows, inner, hidden, w_in, w_out = ctx.saved_tensors
+        to_rows, to_w_in, to_w_out = (torch.empty_like(tensor) for tensor in (rows, w_in, w_out))
+        to_b_in, to_b_out = w_in.new_empty(w_in.shape[0], w_in.shape[2]), w_in.new_empty(w_in.shape[:2])
+        parts = zip(*(tensor.split(ctx.counts) for tensor in (rows, inner, hidden, grad, to_rows)), strict=True)
+        for index, (part, part_inner, part_hidden, to_result, to_part) in enumerate(parts):
+            torch.mm(part_hidden.T, to_result, out=to_w_out[index])
+            torch.sum(to_result, 0, out=to_b_out[index])
+            to_hidden = to_result @ w_out[index].T
+            value, gate = part_inner.chunk(2, -1)
+            to_inner = torch.empty_like(part_inner)
+            to_value, to_gate = to_inner.chunk(2, -1)
+            torch.mul(to_hidden, F.gelu(gate), out=to_value)
+            to_gate.copy_(torch.ops.aten.gelu_backward(to_hidden * value, gate))
+            torch.mm(part.T, to_inner, out=to_w_in[index])
+            torch.sum(to_inner, 0, out=to_b_in[index])
+            torch.mm(to_inner, w_in[index].T, out=to_part)
+        return to_rows, to_w_in, to_b_in, to_w_out, to_b_out, None
 
 
 class ExpertGroup(nn.Module):
@@ -69,34 +116,46 @@ class ExpertGroup(nn.Module):
         value, gate = (tokens @ self.w_in[index] + self.b_in[index]).chunk(2, -1)
         return (value * F.gelu(gate)) @ self.w_out[index] + self.b_out[index]
 
-    def forward(self, tokens: Tensor) -> Routed:
-        """(N, d), real tokens only: padding would distort the losses."""
+    def forward(self, tokens: Tensor, real: Tensor | None = None) -> Routed:
+        """(N, d) -> the same tokens through their experts. Rows that are not `real` (N,) count for nothing in usage and
+        losses; without it all are."""
         seen = tokens if self.learned_router else tokens.detach()
         logits = self.router(seen).float()  # (N, E): routing is decided in full precision
         probability = logits.softmax(-1)
-        top, chosen = probability.topk(self.top_k, -1)
+        top, chosen = best(probability, self.top_k)
         gates = top / top.sum(-1, keepdim=True)  # (N, k)
-        # Assignments sorted by expert make each expert one matrix product, and no product is wasted on a token that
-        # did not choose it. Un-sorting by the inverse permutation is deterministic on a GPU; index_add is not.
-        order = chosen.flatten().argsort(stable=True)  # (N k)
-        counts = torch.bincount(chosen.flatten(), minlength=self.count)  # (E,)
-        parts = tokens[order // self.top_k].split(counts.tolist())
-        results = torch.cat([self.expert(index, part) for index, part in enumerate(parts)])  # (N k, d)
-        results = results[order.argsort()].view(-1, self.top_k, tokens.shape[-1])  # (N, k, d)
-        usage = counts / max(1, len(order))
+        kept = torch.ones_like(top[:, :1]) if real is None else real.unsqueeze(1).to(top.dtype)  # (N, 1)
+        total = kept.sum().clamp_min(1)  # over no tokens at all (a batch without vision) a mean is 0, not NaN
+        fired = torch.zeros_like(probability).scatter(1, chosen, kept.expand_as(top))  # (N, E), 1 at the chosen ones
+        usage = fired.sum(0) / (self.top_k * total)
+        compute = self._sorted if readable(tokens) else self._dense
         return Routed(
-            tokens=torch.einsum("nk,nkd->nd", gates.to(results.dtype), results),
+            tokens=compute(tokens, gates, chosen),
             gates=gates,
             chosen=chosen,
             usage=usage,
-            balance=self.count * (usage * _mean(probability)).sum(),
-            z=_mean(logits.logsumexp(-1).square()),
+            balance=self.count * (usage * (probability * kept).sum(0) / total).sum(),
+            z=(logits.logsumexp(-1).square() * kept[:, 0]).sum() / total,
         )
 
+    def _sorted(self, tokens: Tensor, gates: Tensor, chosen: Tensor) -> Tensor:
+        # Assignments sorted by expert make each expert one matrix product, and no product is wasted on a token that
+        # did not choose it.
+        order = chosen.flatten().argsort(stable=True)  # (N k)
+        counts = torch.bincount(chosen.flatten(), minlength=self.count).tolist()
+        owner = order // self.top_k  # (N k) the token that an assignment is of
+        weights = self.w_in, self.b_in, self.w_out, self.b_out
+        results = SortedExperts.apply(tokens.index_select(0, owner), *weights, counts)  # (N k, d)
+        weighted = results * gates.flatten().index_select(0, order).unsqueeze(1)
+        return torch.zeros_like(tokens).index_add(0, owner, weighted)
 
-def _mean(values: Tensor) -> Tensor:
-    # Over no tokens at all (a batch without vision) the mean is 0, not NaN.
-    return values.sum(0) / max(1, len(values))
+    def _dense(self, tokens: Tensor, gates: Tensor, chosen: Tensor) -> Tensor:
+        # E / k times as many products, but the host need not wait for the device to say who chose what.
+        weights = torch.zeros(len(tokens), self.count, device=tokens.device).scatter(1, chosen, gates.float())  # (N, E)
+        inner = torch.einsum("nd,edh->neh", tokens, self.w_in) + self.b_in
+        value, gate = inner.chunk(2, -1)
+        hidden = value * F.gelu(gate) * weights.to(inner.dtype).unsqueeze(-1)  # (N, E, h)
+        return hidden.flatten(1) @ self.w_out.flatten(0, 1) + weights.to(inner.dtype) @ self.b_out
 
 
 class HierarchicalMixture(nn.Module):
@@ -137,27 +196,33 @@ class HierarchicalMixture(nn.Module):
 
     def forward(self, text: Tensor, text_mask: Tensor, vision: Tensor, vision_mask: Tensor) -> Mixed:
         """(B, Lt, d), (B, Lt), (B, Lv, d), (B, Lv) -> the same tokens after the experts."""
-        hidden = {"text": self.norms["text"](text), "vision": self.norms["vision"](vision)}
         masks = {"text": text_mask, "vision": vision_mask}
+        rows = {m: Rows(mask) for m, mask in masks.items()}
+        packed = {
+            m: self.norms[m](rows[m].pack(tokens)) for m, tokens in (("text", text), ("vision", vision))
+        }  # (N_m, d)
         present = torch.stack([text_mask.any(1), vision_mask.any(1)], 1)  # (B, 2)
-        shares = self.shares(hidden, masks, present)  # (B, 3)
+        shares = self.shares({m: rows[m].pad(packed[m]) for m in masks}, masks, present)  # (B, 3)
 
-        packed = {m: hidden[m][masks[m]] for m in masks}  # (N_m, d), real tokens only
-        routed = {m: self.groups[m](packed[m]) for m in masks}
-        sample = {m: masks[m].nonzero()[:, 0] for m in masks}  # (N_m,) the sample that each packed token belongs to
-        update = {m: shares[sample[m], i, None] * routed[m].tokens for i, m in enumerate(masks)}  # (N_m, d)
+        routed = {m: self.groups[m](packed[m], rows[m].real) for m in masks}
+        update = {m: rows[m].each(shares[:, i]) * routed[m].tokens for i, m in enumerate(masks)}  # (N_m, d)
         if self.shared_group:
-            routed["shared"] = self.groups["shared"](torch.cat([packed["text"], packed["vision"]]))
-            parts = routed["shared"].tokens.split([len(packed["text"]), len(packed["vision"])])
+            routed["shared"] = self.groups["shared"](torch.cat([*packed.values()]), join(*rows.values()))
+            parts = routed["shared"].tokens.split([len(part) for part in packed.values()])
             for modality, part in zip(masks, parts, strict=True):
-                update[modality] = update[modality] + shares[sample[modality], 2, None] * part
-        mixed = {m: add_packed(tokens, masks[m], update[m]) for m, tokens in (("text", text), ("vision", vision))}
+                update[modality] = update[modality] + rows[modality].each(shares[:, 2]) * part
         losses = {
             "balance": sum(r.balance for r in routed.values()),
             "z": sum(r.z for r in routed.values()),
             "group": self._group_balance(shares, present),
         }
-        return Mixed(mixed["text"], mixed["vision"], shares, losses, {g: r.usage for g, r in routed.items()})
+        return Mixed(
+            text + rows["text"].pad(update["text"]),
+            vision + rows["vision"].pad(update["vision"]),
+            shares,
+            losses,
+            {group: r.usage for group, r in routed.items()},
+        )
 
     def shares(self, hidden: dict[str, Tensor], masks: dict[str, Tensor], present: Tensor) -> Tensor:
         """(B, 3): softmax over text, vision and shared; exactly 0 for the group of an absent modality."""
@@ -197,20 +262,12 @@ class FlatMixture(nn.Module):
 
     def forward(self, text: Tensor, text_mask: Tensor, vision: Tensor, vision_mask: Tensor) -> Mixed:
         """(B, Lt, d), (B, Lt), (B, Lv, d), (B, Lv) -> the same tokens after the experts; no shares."""
-        packed = [self.norms["text"](text)[text_mask], self.norms["vision"](vision)[vision_mask]]
-        routed = self.group(torch.cat(packed))
+        rows = Rows(text_mask), Rows(vision_mask)
+        packed = [self.norms["text"](rows[0].pack(text)), self.norms["vision"](rows[1].pack(vision))]
+        routed = self.group(torch.cat(packed), join(*rows))
         from_text, from_vision = routed.tokens.split([len(part) for part in packed])
         # One expert has nothing to balance.
         losses = {"balance": routed.balance, "z": routed.z} if self.group.count > 1 else {}
         return Mixed(
-            add_packed(text, text_mask, from_text),
-            add_packed(vision, vision_mask, from_vision),
-            None,
-            losses,
-            {"all": routed.usage},
+            text + rows[0].pad(from_text), vision + rows[1].pad(from_vision), None, losses, {"all": routed.usage}
         )
-
-
-def add_packed(tokens: Tensor, mask: Tensor, update: Tensor) -> Tensor:
-    """(B, L, d), (B, L), one row for each real token (N, d) -> tokens with the rows added in their places."""
-    return tokens.masked_scatter(mask.unsqueeze(-1), (tokens[mask] + update).to(tokens.dtype))

@@ -71,13 +71,12 @@ class MISA(nn.Module):
         text_again = self.text_decoder(text_private + text_shared)
         vision_again = self.vision_decoder(vision_private + vision_shared)
         losses = {
-            "similarity": moment_discrepancy(text_shared[both], vision_shared[both]),
-            "difference": difference(text_private[has_text], text_shared[has_text])
-            + difference(vision_private[has_vision], vision_shared[has_vision])
-            + difference(text_private[both], vision_private[both]),
+            "similarity": moment_discrepancy(text_shared, vision_shared, both),
+            "difference": difference(text_private, text_shared, has_text)
+            + difference(vision_private, vision_shared, has_vision)
+            + difference(text_private, vision_private, both),
             "reconstruction": (
-                _squared_error(text_again[has_text], text[has_text])
-                + _squared_error(vision_again[has_vision], vision[has_vision])
+                _squared_error(text_again, text, has_text) + _squared_error(vision_again, vision, has_vision)
             )
             / 2,
         }
@@ -86,34 +85,38 @@ class MISA(nn.Module):
         )
 
 
-def moment_discrepancy(first: Tensor, second: Tensor) -> Tensor:
+def moment_discrepancy(first: Tensor, second: Tensor, there: Tensor) -> Tensor:
     """CMD of two samples (N, d) of vectors in [0, 1]: distance of the means and of the central moments up to the fifth.
 
-    Source: Zellinger et al. 2017, Central Moment Discrepancy (arXiv 1702.08811). No samples: 0.
+    Only the vectors that are `there` (N,) count. Source: Zellinger et al. 2017, Central Moment Discrepancy (arXiv
+    1702.08811). No samples: 0.
     """
     first, second = first.float(), second.float()
-    first_mean, second_mean = _mean(first), _mean(second)
+    first_mean, second_mean = _mean(first, there), _mean(second, there)
     result = torch.linalg.vector_norm(first_mean - second_mean)
     for k in range(2, MOMENTS + 1):
-        moments = _mean((first - first_mean) ** k), _mean((second - second_mean) ** k)
+        moments = _mean((first - first_mean) ** k, there), _mean((second - second_mean) ** k, there)
         result = result + torch.linalg.vector_norm(moments[0] - moments[1])  # its gradient at 0 is 0, a root's is NaN
     return result
 
 
-def difference(first: Tensor, second: Tensor) -> Tensor:
-    """|A'B|² / d² (squared Frobenius norm) of (N, d), (N, d): columns centred over the samples, rows of unit length.
+def difference(first: Tensor, second: Tensor, there: Tensor) -> Tensor:
+    """|A'B|² / d² (squared Frobenius norm) of those of (N, d), (N, d) that are `there` (N,): columns centred over the
+    samples, rows of unit length.
 
     The paper writes the plain norm; its code takes the mean over the d² entries, which its weight belongs to.
     """
     # One sample alone, or several alike, centre to rounding noise: eps keeps that from being blown up to unit length.
-    first, second = (F.normalize(x - _mean(x), dim=1, eps=1e-4) for x in (first.float(), second.float()))
+    first, second = (F.normalize(x - _mean(x, there), dim=1, eps=1e-4) for x in (first.float(), second.float()))
+    first = torch.where(there.unsqueeze(1), first, 0)
     return (first.T @ second).float().square().mean()  # a product under autocast comes back as bfloat16
 
 
-def _squared_error(values: Tensor, targets: Tensor) -> Tensor:
-    return _mean((values.float() - targets.float()).square()).mean()
+def _squared_error(values: Tensor, targets: Tensor, there: Tensor) -> Tensor:
+    return _mean((values.float() - targets.float()).square(), there).mean()
 
 
-def _mean(values: Tensor) -> Tensor:
-    # (N, d) -> (d,): over no samples at all the mean is 0, not NaN.
-    return values.sum(0) / max(1, len(values))
+def _mean(values: Tensor, there: Tensor) -> Tensor:
+    # (N, d), (N,) -> (d,): over no samples at all the mean is 0, not NaN. What is not there is multiplied away and not
+    # left out, or the host would have to wait for a GPU to know how many there are.
+    return torch.where(there.unsqueeze(1), values, 0).sum(0) / there.sum().clamp_min(1)

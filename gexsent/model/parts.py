@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from gexsent.model.batch import masked_mean
+from gexsent.model.rows import Rows
 
 
 class TokenInput(nn.Module):
@@ -37,20 +37,29 @@ class TokenInput(nn.Module):
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """(B, L, D), (B, L) -> (B, L, d), zeros at padding."""
-        tokens = torch.where(mask.unsqueeze(-1), (tokens - self.mean) / self.deviation, 0)  # (B, L, D)
-        hidden = self.dropout(self.norm(self.project(tokens)))  # (B, L, d)
-        if self.order is not None:
-            hidden = hidden + self._in_order(hidden, mask)
-        return torch.where(mask.unsqueeze(-1), hidden, 0)
+        rows = Rows(mask)
+        hidden = self.norm(self.project((rows.pack(tokens) - self.mean) / self.deviation))  # (N, d)
+        hidden = self.dropout(rows.pad(hidden))
+        return hidden if self.order is None else hidden + self._in_order(hidden, mask)
 
     def _in_order(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        # Real frames first, in their order: a mask has holes where training hides frames; packing knows lengths only.
-        # An absent clip has length 0, which packing refuses: it is read as one padded step and zeroed by the caller.
+        # Real frames first, in their order: a mask has holes where training hides frames. A pass forwards then reads
+        # padding last, where it changes nothing; the pass backwards does too, as one forwards over turned frames. So
+        # no length has to be known, as it would to pack them, for which a GPU would have to be waited for.
         order = (~mask).long().argsort(dim=1, stable=True).unsqueeze(-1)  # (B, L, 1)
-        lengths = mask.sum(1).clamp_min(1).cpu()
-        packed = pack_padded_sequence(hidden.take_along_dim(order, 1), lengths, batch_first=True, enforce_sorted=False)
-        read = pad_packed_sequence(self.order(packed)[0], batch_first=True, total_length=hidden.shape[1])[0]
-        return read.take_along_dim(order.argsort(1), 1)
+        place = torch.arange(mask.shape[1], device=mask.device)
+        turned = (mask.sum(1, keepdim=True) - 1 - place).unsqueeze(-1)  # (B, L, 1), negative at padding
+        turned = torch.where(turned < 0, place.unsqueeze(-1), turned)
+        first = hidden.take_along_dim(order, 1)
+        forwards, backwards = self.order.all_weights
+        read = [self._read(first, forwards), self._read(first.take_along_dim(turned, 1), backwards)]
+        read = torch.cat([read[0], read[1].take_along_dim(turned, 1)], -1)
+        return torch.where(mask.unsqueeze(-1), read.take_along_dim(order.argsort(dim=1, stable=True), 1), 0)
+
+    def _read(self, tokens: Tensor, weights: list[Tensor]) -> Tensor:
+        """(B, L, d) -> (B, L, d / 2): one direction of the GRU."""
+        start = tokens.new_zeros(1, len(tokens), self.order.hidden_size)
+        return torch.gru(tokens, start, weights, True, 1, 0.0, self.training, False, True)[0]
 
 
 class AttentionPool(nn.Module):

@@ -24,7 +24,7 @@ from gexsent.params import ModelParams, TrainParams
 from gexsent.stages.prepare import read_table
 from gexsent.training import loop
 from gexsent.training.data import Samples, Tokens, targets
-from gexsent.training.device import pick_device
+from gexsent.training.device import keep_memory, pick_device
 from gexsent.workspace import Workspace
 
 
@@ -137,6 +137,7 @@ def run_all(plan: Plan, workspace: Workspace, desc: str, fit: Callable[[Fit, str
     if device != "cpu":
         torch.use_deterministic_algorithms(True, warn_only=True)
     if device != "cpu" or workspace.generated:
+        keep_memory()
         for one in planned:
             fit(one, device)
             progress.update()
@@ -151,6 +152,7 @@ _worker: dict = {}
 
 def _start_worker(plan: Plan, workspace: Workspace, fit: Callable[[Fit, str], object]) -> None:
     torch.set_num_threads(1)
+    keep_memory()
     _worker["plan"], _worker["fit"] = plan(workspace), fit
 
 

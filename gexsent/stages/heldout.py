@@ -129,7 +129,7 @@ def forward(
     samples = samples.to(device)
     order, outputs, signals = [], [], []
     for picked in in_order(lengths, batch):
-        inputs = samples.batch(rows[picked].to(device))
+        inputs = samples.batch(rows[picked])
         result = model(inputs)
         order.append(picked)
         heads = {name: value.double().cpu() for name, value in result.heads.items()}
@@ -142,6 +142,6 @@ def forward(
                 signals[-1][f"gate_{name}"] = mean.double().cpu()
             shares = result.shares.double().cpu()
             signals[-1]["share_entropy"] = -torch.special.xlogy(shares, shares).sum(1)
-    back = torch.cat(order).argsort()
+    back = torch.cat(order).argsort(stable=True)
     outputs, signals = ({k: torch.cat([p[k] for p in ps])[back].numpy() for k in ps[0]} for ps in (outputs, signals))
     return outputs, signals

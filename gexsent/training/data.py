@@ -17,10 +17,11 @@ from gexsent.tasks import Task
 
 @dataclass(frozen=True)
 class Tokens:
-    """Ragged token features of one modality for N samples."""
+    """Ragged token features of one modality for N samples. Where they lie is known on the CPU, so that a batch on a
+    GPU can be cut out without waiting for it."""
 
-    values: Tensor  # (ΣT, D) float16 or float32
-    offsets: Tensor  # (N + 1,) int64
+    values: Tensor  # (ΣT, D) float16 or float32, on any device
+    offsets: Tensor  # (N + 1,) int64, on the CPU
 
     @classmethod
     def empty(cls, count: int) -> "Tokens":
@@ -32,22 +33,24 @@ class Tokens:
         return self.offsets.diff()
 
     def to(self, device: torch.device | str) -> "Tokens":
-        return Tokens(self.values.to(device), self.offsets.to(device))
+        return Tokens(self.values.to(device), self.offsets)
 
     def gather(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows (B,) -> float32 tokens (B, L, D), zeros at padding, and mask (B, L); L is at least 1."""
+        """Rows (B,), on the CPU -> float32 tokens (B, L, D), zeros at padding, and mask (B, L); L is at least 1."""
         start, length = self.offsets[rows], self.offsets[rows + 1] - self.offsets[rows]
-        position = torch.arange(max(1, int(length.max())), device=rows.device)  # (L,)
+        position = torch.arange(max(1, int(length.max())))  # (L,)
         mask = position < length[:, None]  # (B, L)
-        index = (start[:, None] + position).clamp_max(len(self.values) - 1)
-        return torch.where(mask.unsqueeze(-1), self.values[index].float(), 0), mask
+        index = (start[:, None] + position).clamp_max(len(self.values) - 1).to(self.values.device, non_blocking=True)
+        mask = mask.to(self.values.device, non_blocking=True)
+        tokens = self.values.index_select(0, index.flatten()).float().unflatten(0, mask.shape)
+        return torch.where(mask.unsqueeze(-1), tokens, 0), mask
 
     def statistics(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and deviation (D,) over all tokens of these rows; 0 and 1 where there are none."""
-        owner = torch.repeat_interleave(torch.arange(len(self.lengths), device=rows.device), self.lengths)
-        wanted = torch.zeros(len(self.lengths), dtype=torch.bool, device=rows.device)
+        owner = torch.repeat_interleave(torch.arange(len(self.lengths)), self.lengths)
+        wanted = torch.zeros(len(self.lengths), dtype=torch.bool)
         wanted[rows] = True
-        kept = self.values[: len(owner)][wanted[owner]].double()
+        kept = self.values[: len(owner)][wanted[owner].to(self.values.device)].double()
         if not len(kept):
             return torch.zeros(self.values.shape[1]), torch.ones(self.values.shape[1])
         return kept.mean(0).float(), kept.std(0, correction=0).float()
@@ -64,7 +67,7 @@ class Samples:
     frozen_text: Tokens | None = None  # where `text` enters layers that are tuned: what leaves them before they are
 
     def rows(self, ids: list[str]) -> Tensor:
-        """Positions (B,) of these ids."""
+        """Positions (B,) of these ids, on the CPU as all rows are."""
         position = {id_: row for row, id_ in enumerate(self.ids)}
         return torch.tensor([position[id_] for id_ in ids], dtype=torch.int64)
 
@@ -104,7 +107,7 @@ def hide_tokens(batch: Batch, share: float, generator: torch.Generator) -> Batch
     """Hide each token with probability `share`; a sample that would lose all keeps all of that modality."""
     masks = []
     for mask in (batch.text_mask, batch.vision_mask):
-        kept = mask & (torch.rand(mask.shape, generator=generator) >= share).to(mask.device)
+        kept = mask & (torch.rand(mask.shape, generator=generator) >= share).to(mask.device, non_blocking=True)
         masks.append(torch.where(kept.any(1, keepdim=True), kept, mask))
     return Batch(batch.text, masks[0], batch.vision, masks[1])
 
@@ -117,7 +120,7 @@ def hide_modality(batch: Batch, share: float, generator: torch.Generator) -> Bat
     """
     if not share:
         return batch
-    drawn, coin = torch.rand(2, len(batch.text), generator=generator).to(batch.text_mask.device)
+    drawn, coin = torch.rand(2, len(batch.text), generator=generator).to(batch.text_mask.device, non_blocking=True)
     hidden = (drawn < share) & batch.text_mask.any(1) & batch.vision_mask.any(1)
     text, vision = (hidden & (coin < 0.5)).unsqueeze(1), (hidden & (coin >= 0.5)).unsqueeze(1)  # (B, 1)
     return Batch(batch.text, batch.text_mask & ~text, batch.vision, batch.vision_mask & ~vision)

@@ -50,7 +50,8 @@ class Job:
         own = system(self.config.system)
         code = import_closure(Path(inspect.getfile(own.model)).relative_to(PACKAGE).as_posix())
         digest = hashlib.sha256(source_digest("training", "tasks.py", *code).encode())
-        digest.update(json.dumps([own.model.__qualname__, dict(own.changes)], sort_keys=True).encode())
+        made = [own.model.__qualname__, dict(own.changes), str(own.precision)]
+        digest.update(json.dumps(made, sort_keys=True).encode())
         plan = ("systems", "dropout_systems", "seeds", "fold_seeds", "tuned_seeds")
         unused = plan if own.drops_modality else (*plan, "modality_dropout")
         settings = {k: v for k, v in asdict(params).items() if k not in unused}
@@ -142,25 +143,10 @@ class _Run:
         sums: dict[str, Tensor] = {}
         count = 0
         for picked in islice(epoch(text_lengths, self.params.batch, self.order), self.params.epoch_steps):
-            rows = self.job.train_rows[picked].to(self.device)
-            batch = hide_tokens(self.samples.batch(rows), self.params.token_dropout, self.order)
-            batch = hide_modality(batch, self.modality_dropout, self.modalities)
-            with self._precision():
-                output = self.model(batch)
-            losses = self.criterion(output.heads, self.targets[rows])
-            loss = total(losses)
-            self.optimizer.zero_grad(set_to_none=True)
-            (loss + sum(output.losses.values())).backward()
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.params.clip)
-            self.optimizer.step()
-            self.schedule.step()
-            self._average()
-            seen = {"train_loss": loss, **{f"aux_{n}": v for n, v in output.losses.items()}}
-            seen |= {f"usage_{group}": usage for group, usage in output.usage.items()}
-            for name, value in seen.items():
-                sums[name] = sums.get(name, 0) + value.detach().float().cpu() * len(rows)
-            count += len(rows)
-        means = {name: value / count for name, value in sums.items()}
+            for name, value in self.one_step(self.job.train_rows[picked]).items():
+                sums[name] = sums.get(name, 0) + value * len(picked)
+            count += len(picked)
+        means = {name: value.cpu() / count for name, value in sums.items()}
         row = {"epoch": len(self.history) + 1} | {n: float(v) for n, v in means.items() if v.ndim == 0}
         for name, usage in means.items():
             if name.startswith("usage_"):
@@ -175,6 +161,26 @@ class _Run:
             self.best_weights = {n: value.detach().cpu().clone() for n, value in self.averaged.state_dict().items()}
         self.history.append(row)
 
+    def one_step(self, rows: Tensor) -> dict[str, Tensor]:
+        """One step of the optimiser on rows (B,), on the CPU: its losses (), and usage (E,) of each group of experts.
+
+        They stay on the device, and nothing else here looks at a value there: the host runs ahead of a GPU.
+        """
+        batch = hide_tokens(self.samples.batch(rows), self.params.token_dropout, self.order)
+        batch = hide_modality(batch, self.modality_dropout, self.modalities)
+        with self._precision():
+            output = self.model(batch)
+        loss = total(self.criterion(output.heads, self.targets[rows.to(self.device, non_blocking=True)]))
+        self.optimizer.zero_grad(set_to_none=True)
+        (loss + sum(output.losses.values())).backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.params.clip)
+        self.optimizer.step()
+        self.schedule.step()
+        self._average()
+        seen = {"train_loss": loss, **{f"aux_{name}": value for name, value in output.losses.items()}}
+        seen |= {f"usage_{group}": usage for group, usage in output.usage.items()}
+        return {name: value.detach().float() for name, value in seen.items()}
+
     @torch.no_grad()
     def _average(self) -> None:
         # The mean of the first steps is short, so that it forgets where training began (Tarvainen and Valpola 2017).
@@ -184,7 +190,7 @@ class _Run:
 
     def validate(self) -> dict[str, float]:
         """valid_loss and each task's own loss over all validation rows."""
-        heads = forward(self.averaged, self.samples, self.job.valid_rows, batch=self.params.batch, device=self.device)
+        heads = forward(self.averaged, self.samples, self.job.valid_rows, batch=self.params.batch)
         losses = self.criterion.to("cpu")(heads, self.job.targets[self.job.valid_rows])
         names = {f"valid_{name}": float(value) for name, value in losses.items()}
         return {"valid_loss": float(total(losses)), **names}
@@ -192,7 +198,7 @@ class _Run:
     def finish(self) -> None:
         """Take the weights of the best epoch, and set the thresholds of its decisions (see `decide`)."""
         self.model.load_state_dict(self.best_weights)
-        heads = forward(self.model, self.samples, self.job.valid_rows, batch=self.params.batch, device=self.device)
+        heads = forward(self.model, self.samples, self.job.valid_rows, batch=self.params.batch)
         shifts = {
             task.name: best_shifts(task, heads[task.name], heads[task.name] + self.criterion.shifts[task.name].cpu())
             for task in self.job.tasks
@@ -240,16 +246,15 @@ class _Run:
 
 
 @torch.inference_mode()
-def forward(model: nn.Module, samples: Samples, rows: Tensor, *, batch: int, device: str = "cpu") -> dict[str, Tensor]:
+def forward(model: nn.Module, samples: Samples, rows: Tensor, *, batch: int) -> dict[str, Tensor]:
     """Head outputs {task: (len(rows), outputs)} on the CPU, in the order of `rows`; the model in evaluation mode."""
     model.eval()
     order, parts = [], []
-    for picked in in_order(samples.text.lengths.cpu()[rows], batch):
-        output = model(samples.batch(rows[picked].to(device)))
+    for picked in in_order(samples.text.lengths[rows], batch):
         order.append(picked)
-        parts.append({name: value.float().cpu() for name, value in output.heads.items()})
-    back = torch.cat(order).argsort()
-    return {name: torch.cat([part[name] for part in parts])[back] for name in parts[0]}
+        parts.append(model(samples.batch(rows[picked])).heads)
+    back = torch.cat(order).argsort(stable=True)
+    return {name: torch.cat([part[name].float() for part in parts]).cpu()[back] for name in parts[0]}
 
 
 def standardise(model: nn.Module, samples: Samples, rows: Tensor) -> None:
@@ -274,7 +279,7 @@ def load_fits(folder: Path) -> list[dict]:
 def predict(folder: Path, samples: Samples, rows: Tensor, *, batch: int, device: str = "cpu") -> dict[str, Tensor]:
     """Head outputs of a saved fit for some rows."""
     model, _ = load_model(folder)
-    return forward(model.to(device), samples.to(device), rows, batch=batch, device=device)
+    return forward(model.to(device), samples.to(device), rows, batch=batch)
 
 
 def _groups(model: nn.Module, params: TrainParams) -> list[dict]:

@@ -48,18 +48,18 @@ class Criterion:
         """Heads {task: (B, outputs)}, targets (B, tasks) -> {task: ()}; 0 for a task without a label in the batch."""
         losses = {}
         for column, task in enumerate(self.tasks):
-            target = targets[:, column]
-            known = ~target.isnan()
-            scores, target = heads[task.name].float()[known], target[known]
-            if not len(target):
-                losses[task.name] = heads[task.name].sum() * 0.0
-            elif task.kind == "regression":
-                losses[task.name] = (scores[:, 0] - target).abs().mean()
+            target, scores = targets[:, column], heads[task.name].float()
+            known = ~target.isnan()  # (B,); multiplied with and not picked by, or the host would wait for their number
+            target = torch.where(known, target, 0)
+            if task.kind == "regression":
+                each = (scores[:, 0] - target).abs()  # (B,)
             elif task.kind == "classes":
-                losses[task.name] = F.cross_entropy(scores + self.shifts[task.name], target.long())
+                each = F.cross_entropy(scores + self.shifts[task.name], target.long(), reduction="none")
             else:
                 above = (target[:, None] > torch.arange(task.outputs, device=target.device)).to(scores.dtype)
-                losses[task.name] = F.binary_cross_entropy_with_logits(scores + self.shifts[task.name], above)
+                shifted = scores + self.shifts[task.name]
+                each = F.binary_cross_entropy_with_logits(shifted, above, reduction="none").mean(1)
+            losses[task.name] = torch.where(known, each, 0).sum() / known.sum().clamp_min(1)
         return losses
 
 

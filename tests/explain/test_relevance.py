@@ -107,7 +107,7 @@ def test_unguided_tokens_see_no_other_modality_and_nothing_else_changes(model, b
     found = guided(model, batch, target)
     # A text without cross-attention to vision is what a model sees whose text attention always finds nothing.
     own, cross = model.attention["text"].cross, model.attention["text"].cross.forward
-    own.forward = lambda tokens, other, mask: cross(tokens, other, torch.zeros_like(mask))
+    own.forward = lambda tokens, rows, other, mask: cross(tokens, rows, other, torch.zeros_like(mask))
     expected = score(model, batch, target)
     own.forward = cross
     whole = score(model, batch, target)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from gexsent.explain.trace import OTHER, trace
+from gexsent.model.rows import Rows
 
 
 def passed(model, batch, names):
@@ -46,13 +47,14 @@ def test_attention_weights_are_those_that_mix_the_values(make_model, batch):
             model, batch, [f"{name}.query_key_value", f"{name}.out", f"{name}.cross.key_value", f"{name}.cross.out"]
         )
         mask = masks_of(batch)[m]
-        value = kept[f"{name}.query_key_value"][1].chunk(3, -1)[2]
-        mixed = kept[f"{name}.out"][0][0]
+        rows, others = Rows(mask), Rows(masks_of(batch)[other])
+        value = rows.pad(kept[f"{name}.query_key_value"][1]).chunk(3, -1)[2]
+        mixed = rows.pad(kept[f"{name}.out"][0][0])
         torch.testing.assert_close((seen.attention[m] @ value)[mask], mixed[mask], atol=1e-5, rtol=1e-4)
-        value = kept[f"{name}.cross.key_value"][1].chunk(2, -1)[1]
-        mixed = kept[f"{name}.cross.out"][0][0]
+        value = others.pad(kept[f"{name}.cross.key_value"][1][1:]).chunk(2, -1)[1]
+        mixed = rows.pad(kept[f"{name}.cross.out"][0][0])
         both = mask & masks_of(batch)[other].any(1, keepdim=True)
-        torch.testing.assert_close((seen.cross[m] @ value[:, 1:])[both], mixed[both], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close((seen.cross[m] @ value)[both], mixed[both], atol=1e-5, rtol=1e-4)
         assert not seen.cross[m][~both].any()
 
 

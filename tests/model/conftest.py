@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from gexsent.model import Batch, ModelConfig, build
+from gexsent.model import Batch, ModelConfig, attention, build, experts, rows
 
 TEXT_WIDTH, VISION_WIDTH = 6, 5
 
@@ -112,6 +112,13 @@ def shake():
         return module
 
     return shake
+
+
+@pytest.fixture
+def unread(monkeypatch):
+    """As on a GPU: no value of a tensor may be looked at."""
+    for module in (rows, experts, attention):
+        monkeypatch.setattr(module, "readable", lambda tensor: False)
 
 
 @pytest.fixture(scope="session")

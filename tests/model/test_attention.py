@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gexsent.model.attention import CrossAttention, GatedAttention
+from gexsent.model.attention import SHORT, CrossAttention, GatedAttention, ShortAttention, attend
+from gexsent.model.rows import Rows
 
 
 @pytest.fixture(scope="session")
@@ -92,10 +93,11 @@ def test_block_against_plain_numpy(make_batch, shake, arrays, plain_block, lengt
 def test_cross_attention_against_plain_numpy(make_batch, shake, arrays, plain_cross):
     cross = shake(CrossAttention(8, heads=4))
     batch = make_batch((3, 3, 3), (2, 4, 0), extra=2, fill=5.0, widths=(8, 8))
-    result = cross(batch.text, batch.vision, batch.vision_mask)
+    rows = Rows(batch.text_mask)
+    result = rows.pad(cross(rows.pack(batch.text), rows, batch.vision, batch.vision_mask))
     for b, other in enumerate((2, 4, 0)):
-        tokens, seen = batch.text[b].double().numpy(), batch.vision[b, :other].double().numpy()
-        np.testing.assert_allclose(result[b].detach(), plain_cross(arrays(cross), tokens, seen, 4), atol=1e-5)
+        tokens, seen = batch.text[b, :3].double().numpy(), batch.vision[b, :other].double().numpy()
+        np.testing.assert_allclose(result[b, :3].detach(), plain_cross(arrays(cross), tokens, seen, 4), atol=1e-5)
 
 
 def test_absence_is_one_learned_vector_and_plays_no_part_elsewhere(make_batch, shake):
@@ -103,7 +105,8 @@ def test_absence_is_one_learned_vector_and_plays_no_part_elsewhere(make_batch, s
     present, absent = (make_batch((3,), (n,), widths=(8, 8)) for n in (2, 0))
     for batch, expected in ((present, False), (absent, True)):
         cross.zero_grad()
-        cross(batch.text, batch.vision, batch.vision_mask).sum().backward()
+        rows = Rows(batch.text_mask)
+        cross(rows.pack(batch.text), rows, batch.vision, batch.vision_mask).sum().backward()
         assert bool(cross.nothing.grad.abs().sum() > 0) is expected
 
 
@@ -154,10 +157,8 @@ def test_the_gate_scales_queries_and_keys(gated, make_batch, arrays, layer_norm)
     batch = make_batch((4,), (3,), widths=(8, 8))
     shut(*batch)
     w = arrays(shut)
-    values = (normed[0][0].detach().double().numpy() @ w["query_key_value.weight"].T + w["query_key_value.bias"])[
-        :, 16:
-    ]
-    np.testing.assert_allclose(inputs[0][0].detach(), np.repeat(values.mean(0)[None], 4, 0), atol=1e-5)
+    values = (normed[0].detach().double().numpy() @ w["query_key_value.weight"].T + w["query_key_value.bias"])[:, 16:]
+    np.testing.assert_allclose(inputs[0].detach(), np.repeat(values.mean(0)[None], 4, 0), atol=1e-5)
 
 
 def test_heads_split_the_width(gated, make_batch):
@@ -178,3 +179,36 @@ def test_every_parameter_gets_gradient(shake, make_batch):
     block(*batch)[0].square().sum().backward()
     for name, parameter in block.named_parameters():
         assert parameter.grad.abs().sum() > 0, name
+
+
+def test_where_the_mask_is_not_read_the_block_gives_the_same(request, make_batch, shake):
+    """As on a GPU: every position is computed, and the library's own kernel mixes the values."""
+    batch = make_batch((4, 2, 0), (3, 0, 2), extra=1, fill=float("nan"), widths=(8, 8))
+    found = []
+    for _ in range(2):
+        block = shake(GatedAttention(8, heads=2))
+        tokens, gates = block(*batch)
+        tokens.square().sum().backward()
+        found.append([tokens.detach(), gates.detach(), *(parameter.grad for parameter in block.parameters())])
+        request.getfixturevalue("unread")
+    for read, unread in zip(*found, strict=True):
+        torch.testing.assert_close(read, unread, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("keys", [3, SHORT, SHORT + 1])
+def test_short_and_long_attention_are_the_same(plain_attention, keys):
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(2, n, 8, generator=generator) for n in (5, keys, keys))
+    mask = torch.arange(keys) < torch.tensor([[keys], [2]])
+    found = attend(query, key, value, mask, 2)
+    for b, there in enumerate(mask):
+        parts = query[b].double().numpy(), *(x[b, there].double().numpy() for x in (key, value))
+        np.testing.assert_allclose(found[b], plain_attention(*parts, 2), atol=1e-5)
+
+
+def test_gradients_of_short_attention():
+    generator = torch.Generator().manual_seed(0)
+    shapes = (3, 4, 2), (3, 5, 2), (3, 5, 2)
+    inputs = [torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    hidden = torch.zeros(3, 1, 5, dtype=torch.float64).index_fill(2, torch.tensor([1]), -torch.inf)
+    assert torch.autograd.gradcheck(lambda *parts: ShortAttention.apply(*parts, hidden), inputs)

@@ -1,4 +1,4 @@
-"""The batch that goes into every model, and the masked mean."""
+"""The batch that goes into every model, the masked mean, and the largest of a row."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gexsent.model.batch import Output, masked_mean
+from gexsent.model.batch import Output, best, masked_mean
 
 
 def test_masked_mean_by_hand():
@@ -48,3 +48,9 @@ def test_an_output_needs_heads_only():
     first, second = Output(heads={}), Output(heads={})
     assert (first.losses, first.gates, first.shares, first.usage) == ({}, {}, None, {})
     assert first.losses is not second.losses
+
+
+def test_of_equally_probable_experts_the_first_are_chosen():
+    values, places = best(torch.tensor([[0.2, 0.4, 0.4], [0.3, 0.3, 0.3]]), 2)
+    assert places.tolist() == [[1, 2], [0, 1]]
+    torch.testing.assert_close(values, torch.tensor([[0.4, 0.4], [0.3, 0.3]]))

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gexsent.model.experts import ExpertGroup, FlatMixture, HierarchicalMixture
+from gexsent.model.experts import ExpertGroup, FlatMixture, HierarchicalMixture, SortedExperts
 
 
 @pytest.fixture(scope="session")
@@ -58,6 +58,31 @@ def test_group_against_a_loop_over_tokens(plain_group, shake, arrays, tokens, ex
     np.testing.assert_allclose(found.usage, usage, atol=1e-6)
     assert found.balance.item() == pytest.approx(balance, abs=1e-5)
     assert found.z.item() == pytest.approx(z, rel=1e-5)
+
+
+@pytest.mark.parametrize(("experts", "top"), [(1, 1), (4, 1), (5, 2), (3, 3)])
+def test_a_group_whose_choices_are_not_read_against_the_loop(unread, plain_group, shake, arrays, experts, top):
+    """What a GPU computes: every expert on every row, padding among them, which counts for nothing."""
+    group = shake(ExpertGroup(6, hidden=3, count=experts, top_k=top))
+    inputs, real = tokens_of(12), torch.rand(12, generator=torch.Generator().manual_seed(0)) > 0.3
+    found = group(inputs, real)
+    results, usage, balance, z = plain_group(arrays(group), inputs[real].double().numpy(), top)
+    np.testing.assert_allclose(found.tokens[real].detach(), results, atol=1e-5)
+    np.testing.assert_allclose(found.usage, usage, atol=1e-6)
+    assert found.balance.item() == pytest.approx(balance, abs=1e-5)
+    assert found.z.item() == pytest.approx(z, rel=1e-5)
+    nothing = group(inputs, torch.zeros_like(real))
+    assert [nothing.usage.sum().item(), nothing.balance.item(), nothing.z.item()] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("counts", [[4, 1, 3], [0, 8, 0], [0, 0, 0]])
+def test_sorted_experts_are_an_expert_a_part(shake, counts):
+    group = shake(ExpertGroup(5, hidden=2, count=3, top_k=1)).double()
+    rows = torch.randn(sum(counts), 5, generator=torch.Generator().manual_seed(0)).double().requires_grad_()
+    inputs = rows, group.w_in, group.b_in, group.w_out, group.b_out
+    parts = [group.expert(index, part) for index, part in enumerate(rows.split(counts))]
+    torch.testing.assert_close(SortedExperts.apply(*inputs, counts), torch.cat(parts))
+    assert torch.autograd.gradcheck(lambda *given: SortedExperts.apply(*given, counts), inputs)
 
 
 def test_all_experts_chosen_is_the_dense_mixture(shake, arrays, softmax, gelu):

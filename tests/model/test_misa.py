@@ -35,6 +35,10 @@ def plain_discrepancy(first, second):
     return total
 
 
+def every(values):
+    return torch.ones(len(values), dtype=torch.bool)
+
+
 def plain_difference(first, second):
     first, second = first - first.mean(0), second - second.mean(0)
     total, width = 0.0, first.shape[1]
@@ -112,8 +116,8 @@ def test_forward_and_losses_against_plain_numpy(make_batch, shake, arrays, layer
 
 def test_discrepancy_is_zero_for_equal_samples_in_any_order():
     x = torch.rand(16, 4, generator=torch.Generator().manual_seed(0))
-    assert float(moment_discrepancy(x, x.flip(0))) == pytest.approx(0, abs=1e-6)
-    assert float(moment_discrepancy(x, x / 2 + 0.3)) > 0.05
+    assert float(moment_discrepancy(x, x.flip(0), every(x))) == pytest.approx(0, abs=1e-6)
+    assert float(moment_discrepancy(x, x / 2 + 0.3, every(x))) > 0.05
 
 
 @pytest.mark.parametrize("k", range(1, 6))
@@ -124,24 +128,27 @@ def test_discrepancy_sees_each_of_five_moments(k):
     gaps = [abs(even.mean() - odd.mean())]
     gaps += [abs(((even - even.mean()) ** j).mean() - ((odd - odd.mean()) ** j).mean()) for j in range(2, 6)]
     assert gaps[:k] == pytest.approx([0] * (k - 1) + [factorial(k) / k**k / 2 ** (k - 1)])
-    found = moment_discrepancy(torch.from_numpy(even)[:, None], torch.from_numpy(odd)[:, None])
+    found = moment_discrepancy(torch.from_numpy(even)[:, None], torch.from_numpy(odd)[:, None], every(even))
     assert float(found) == pytest.approx(sum(gaps), abs=1e-6)
 
 
 def test_difference_is_zero_for_unrelated_vectors_and_large_for_equal_ones():
     signs = torch.tensor([[a, b] for a in (1.0, -1.0) for b in (1.0, -1.0)])  # (4, 2), columns orthogonal
     first, second = signs[:, :1] * torch.ones(1, 3), signs[:, 1:] * torch.ones(1, 3)
-    assert float(difference(first, second)) == pytest.approx(0, abs=1e-8)
+    assert float(difference(first, second, every(first))) == pytest.approx(0, abs=1e-8)
     # All rows are ± a unit vector with entries 1/sqrt(3): each entry of A'A is 4/3.
-    assert float(difference(first, first)) == pytest.approx((4 / 3) ** 2, rel=1e-5)
-    assert float(difference(first, 5 * first + 2)) == pytest.approx((4 / 3) ** 2, rel=1e-5)
+    assert float(difference(first, first, every(first))) == pytest.approx((4 / 3) ** 2, rel=1e-5)
+    assert float(difference(first, 5 * first + 2, every(first))) == pytest.approx((4 / 3) ** 2, rel=1e-5)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 3])
 def test_losses_of_too_few_or_equal_samples_are_zero_with_quiet_gradients(rows):
     """Central moments and correlations need variety; without it there is nothing to push."""
     vectors = (torch.rand(1, 64, generator=torch.Generator().manual_seed(0)) * torch.ones(rows, 1)).requires_grad_()
-    for loss in (moment_discrepancy(vectors, vectors.detach()), difference(vectors, vectors.detach())):
+    for loss in (
+        moment_discrepancy(vectors, vectors.detach(), every(vectors)),
+        difference(vectors, vectors.detach(), every(vectors)),
+    ):
         assert float(loss.detach()) == pytest.approx(0, abs=1e-6)
         (gradient,) = torch.autograd.grad(loss, vectors)
         assert gradient.isfinite().all()

@@ -86,7 +86,7 @@ def make_job(make_tokens, text_layers):
     have in the pipeline: a test that scrambles them can then show that nothing reads them.
     """
 
-    def make(system="gexsent", *, dataset="mosi", seed=0, **changes):
+    def make(system="gexsent", *, dataset="mosi", seed=0, temporal=False, **changes):
         rng = np.random.default_rng(1)
         text, vision = make_tokens(64, TEXT_WIDTH, 2), make_tokens(64, VISION_WIDTH, 3)
         means = text.gather(torch.arange(64))[0].mean(1)[:, 0].numpy()
@@ -111,7 +111,7 @@ def make_job(make_tokens, text_layers):
             balance_weight=0.01,
             z_weight=0.001,
             group_weight=0.01,
-            temporal=False,
+            temporal=temporal,
             frames=5,
         )
         job = loop.Job(
