@@ -92,13 +92,16 @@ class MacroF1:
         return np.concatenate(columns, axis=1).astype(np.float64)
 
     def score(self, sums: np.ndarray) -> np.ndarray:
+        # Class by class: numpy sums a short last axis ten times as slowly as it adds whole arrays.
         scores, start = [], 0
         for _, _, classes in self.parts:
-            hits = sums[..., start : start + len(classes)]
-            total = sums[..., start + len(classes) : start + 2 * len(classes)]
+            added, seen = np.zeros(sums.shape[:-1]), np.zeros(sums.shape[:-1])
+            for place in range(start, start + len(classes)):
+                hits, total = sums[..., place], sums[..., place + len(classes)]
+                added += np.divide(2 * hits, total, out=np.zeros(total.shape), where=total > 0)
+                seen += total
             start += 2 * len(classes)
-            f1 = np.divide(2 * hits, total, out=np.zeros_like(hits), where=total > 0)
-            scores.append(np.where(total.sum(-1) > 0, f1.mean(-1), np.nan))  # no labelled row: nothing to score
+            scores.append(np.where(seen > 0, added / len(classes), np.nan))  # no labelled row: nothing to score
         return np.mean(scores, axis=0)
 
 

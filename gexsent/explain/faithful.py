@@ -1,6 +1,7 @@
 """Is an explanation true of the model? Hide or show tokens in its order, compare methods, and randomise the weights."""
 
 import copy
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -25,26 +26,40 @@ def curve(model: nn.Module, batch: Batch, target: Target, relevance: Tensor, *, 
     The more relevant tokens an order takes first, the faster deletion falls and the faster insertion rises (Petsiuk et
     al. 2018, arXiv 1806.07421). Equal relevance is taken in the order of the tokens.
     """
-    there = real(batch)
+    return curves(model, batch, target, [(relevance, insert)])[0]
+
+
+def curves(model: nn.Module, batch: Batch, target: Target, orders: Sequence[tuple[Tensor, bool]]) -> Tensor:
+    """`curve` of each (relevance, insert), (orders, B, FRACTIONS): all at once, since the orders share many variants."""
+    keep = torch.stack([_kept(real(batch), relevance, insert) for relevance, insert in orders])  # (O, B, F, T)
+    rows = torch.arange(len(batch.text))[None, :, None].expand(keep.shape[:3])
+    return scores_with(model, batch, target, rows.flatten(), keep.flatten(0, 2)).view(keep.shape[:3])
+
+
+def _kept(there: Tensor, relevance: Tensor, insert: bool) -> Tensor:
+    """Tokens (B, FRACTIONS, T) that are shown at each point of a curve."""
     order = torch.where(there, relevance.double(), -torch.inf).argsort(dim=1, descending=True, stable=True)
     rank = order.argsort(dim=1, stable=True)  # (B, T): 0 for the most relevant; padding comes last
     taken = (torch.tensor(FRACTIONS)[None] * there.sum(1, keepdim=True)).round()  # (B, F)
     first = rank[:, None] < taken[..., None]  # (B, F, T)
-    keep = first if insert else ~first
-    rows = torch.arange(len(there)).repeat_interleave(len(FRACTIONS))
-    return scores_with(model, batch, target, rows, keep.flatten(0, 1)).view(len(there), -1)
+    return first if insert else ~first
 
 
 def random_curve(
     model: nn.Module, batch: Batch, target: Target, generator: torch.Generator, *, insert: bool = False
 ) -> Tensor:
-    """The same in random orders: (B, FRACTIONS), the mean over DRAWS orders.
+    """The same in random orders: (B, FRACTIONS), the mean over DRAWS orders."""
+    orders = [(draw, insert) for draw in random_orders(batch, generator)]
+    return curves(model, batch, target, orders).mean(0)
+
+
+def random_orders(batch: Batch, generator: torch.Generator) -> list[Tensor]:
+    """DRAWS times a relevance (B, T) that means nothing.
 
     Insertion is drawn by itself. A deletion curve read from its end will not do: a fraction of few tokens is rounded,
     and a quarter of fifteen and three quarters of fifteen need not be fifteen.
     """
-    draws = [torch.rand(real(batch).shape, generator=generator) for _ in range(DRAWS)]
-    return torch.stack([curve(model, batch, target, draw, insert=insert) for draw in draws]).mean(0)
+    return [torch.rand(real(batch).shape, generator=generator) for _ in range(DRAWS)]
 
 
 def area(curves: Tensor) -> Tensor:
@@ -57,12 +72,16 @@ def agreement(first: Tensor, second: Tensor, there: Tensor) -> np.ndarray:
 
     NaN where a sample has fewer than three tokens, or one of the two says the same of all of them.
     """
-    result = np.full(len(there), np.nan)
-    for row, mask in enumerate(there.numpy()):
-        ranks = [rankdata(values[row].abs().numpy()[mask]) for values in (first, second)]
-        if mask.sum() > 2 and all(np.ptp(rank) > 0 for rank in ranks):
-            result[row] = np.corrcoef(*ranks)[0, 1]
-    return result
+    mask = there.numpy()
+    count = mask.sum(1)
+    centred = []
+    for values in (first, second):
+        ranks = rankdata(np.where(mask, values.abs().numpy(), np.inf), axis=1)  # padding last: it moves no other rank
+        mean = (ranks * mask).sum(1, keepdims=True) / np.maximum(count, 1)[:, None]
+        centred.append(np.where(mask, ranks - mean, 0))
+    product, *squares = ((a * b).sum(1) for a, b in (centred, [centred[0]] * 2, [centred[1]] * 2))
+    known = (count > 2) & (squares[0] > 0) & (squares[1] > 0)
+    return np.divide(product, np.sqrt(squares[0] * squares[1]), out=np.full(len(mask), np.nan), where=known)
 
 
 def randomised(model: nn.Module, config: ModelConfig, part: str, *, seed: int) -> nn.Module:

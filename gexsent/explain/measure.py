@@ -11,12 +11,13 @@ from torch import Tensor
 from gexsent.explain import faithful
 from gexsent.explain.modality import guided, left_out
 from gexsent.explain.relevance import METHODS, completeness
-from gexsent.explain.target import real, split, target_of
+from gexsent.explain.target import Target, real, split, target_of
 from gexsent.explain.trace import OTHER, trace
 from gexsent.explain.truth import on_target
 from gexsent.model import Batch, GEXSent, ModelConfig
 
 RANDOM = "random"
+KINDS = ("deletion", "insertion")
 POINTS = [f"at_{fraction:g}" for fraction in faithful.FRACTIONS]
 
 
@@ -44,16 +45,13 @@ def measure(
     """
     target, there = target_of(model, batch), real(batch)
     relevance = {name: method(model, batch, target) for name, method in METHODS.items()}
-    curves = {
-        (RANDOM, kind): faithful.random_curve(model, batch, target, generator, insert=kind == "insertion")
-        for kind in ("deletion", "insertion")
-    }
+    curves = _curves(model, batch, target, relevance, generator)
     areas = []
-    for name, values in relevance.items():
-        gains = {}
-        for kind, sign in (("deletion", -1), ("insertion", 1)):
-            curves[name, kind] = faithful.curve(model, batch, target, values, insert=kind == "insertion")
-            gains[kind] = (sign * (faithful.area(curves[name, kind]) - faithful.area(curves[RANDOM, kind]))).numpy()
+    for name in relevance:
+        gains = {
+            kind: sign * (faithful.area(curves[name, kind]) - faithful.area(curves[RANDOM, kind])).numpy()
+            for kind, sign in (("deletion", -1), ("insertion", 1))
+        }
         areas.append(pd.DataFrame({"id": ids, "method": name, **gains}))
     pairs = [
         pd.DataFrame({"id": ids, "first": a, "second": b, "correlation": faithful.agreement(*values, there)})
@@ -82,6 +80,19 @@ def measure(
         "modalities": pd.DataFrame({"id": ids, **own, **modalities, **turns}),
         "truth": pd.concat(on_right) if on_right else pd.DataFrame(),
     }
+
+
+def _curves(
+    model: GEXSent, batch: Batch, target: Target, relevance: Mapping[str, Tensor], generator: torch.Generator
+) -> dict[tuple[str, str], Tensor]:
+    """{(method, kind): (B, FRACTIONS)}, RANDOM first, which is the mean over its orders."""
+    orders = [(RANDOM, kind, draw) for kind in KINDS for draw in faithful.random_orders(batch, generator)]
+    orders += [(name, kind, values) for name, values in relevance.items() for kind in KINDS]
+    found = faithful.curves(model, batch, target, [(values, kind == "insertion") for _, kind, values in orders])
+    parts: dict[tuple[str, str], list[Tensor]] = {}
+    for (name, kind, _), points in zip(orders, found, strict=True):
+        parts.setdefault((name, kind), []).append(points)
+    return {key: torch.stack(points).mean(0) for key, points in parts.items()}
 
 
 def routing(model: GEXSent, batch: Batch, ids: Sequence[str], word: Tensor | None = None) -> dict[str, pd.DataFrame]:

@@ -70,9 +70,15 @@ def hidden(batch: Batch, keep: Tensor) -> Batch:
 
 @torch.no_grad()
 def scores_with(model: nn.Module, batch: Batch, target: Target, rows: Tensor, keep: Tensor) -> Tensor:
-    """Variant n is sample rows[n] with the tokens that keep[n] keeps: (N,), (N, T) -> scores (N,)."""
-    results = []
-    for part, kept in zip(rows.split(CHUNK), keep.split(CHUNK), strict=True):
-        variant = hidden(Batch(*(tensor[part] for tensor in batch)), kept)
-        results.append(target.score(model(variant).heads, part))
-    return torch.cat(results) if results else torch.zeros(0)
+    """Variant n is sample rows[n] with the tokens that keep[n] keeps: (N,), (N, T) -> scores (N,).
+
+    Variants that show the same are scored once: of many orders of few tokens a good part is.
+    """
+    shown = torch.cat([rows[:, None].int(), (keep & real(batch)[rows]).int()], 1)
+    distinct, place = shown.unique(dim=0, return_inverse=True)
+    results = [torch.zeros(0)]
+    for part in distinct.split(CHUNK):
+        own, kept = part[:, 0].long(), part[:, 1:].bool()
+        variant = hidden(Batch(*(tensor[own] for tensor in batch)), kept)
+        results.append(target.score(model(variant).heads, own))
+    return torch.cat(results)[place]

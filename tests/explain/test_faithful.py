@@ -8,7 +8,7 @@ from scipy.stats import spearmanr
 from gexsent.explain import faithful
 from gexsent.explain.measure import measure, routing, sanity
 from gexsent.explain.relevance import METHODS
-from gexsent.explain.target import real, target_of
+from gexsent.explain.target import hidden, real, target_of
 from gexsent.explain.trace import trace
 from gexsent.model import Batch, build
 
@@ -33,6 +33,22 @@ def test_deletion_and_insertion_of_a_linear_model(linear, ladder):
     assert shown == pytest.approx([falling[:count].sum() for count in counts])
     worst = faithful.curve(model, ladder, target, -worth)[0].numpy()
     assert (worst >= deleted).all() and worst.sum() > deleted.sum()
+
+
+def test_curves_of_many_orders_are_a_loop_over_orders_samples_and_points(model, batch):
+    generator = torch.Generator().manual_seed(0)
+    orders = [(torch.rand(3, 10, generator=generator), insert) for insert in (False, True, True)]
+    target, there = target_of(model, batch), real(batch)
+    found = faithful.curves(model, batch, target, orders)
+    for order, (relevance, insert) in enumerate(orders):
+        for row in range(3):
+            tokens = sorted(there[row].nonzero()[:, 0].tolist(), key=lambda place: -relevance[row, place].item())
+            for point, fraction in enumerate(faithful.FRACTIONS):
+                keep = torch.full((3, 10), not insert)
+                keep[row, tokens[: round(fraction * len(tokens))]] = insert
+                with torch.no_grad():
+                    expected = target.score(model(hidden(batch, keep)).heads)[row]
+                assert found[order, row, point].item() == pytest.approx(expected.item(), abs=1e-5)
 
 
 def test_padding_is_never_taken_in_place_of_a_token(linear, ladder):

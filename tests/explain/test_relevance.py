@@ -1,5 +1,6 @@
 """Each method against a loop or a formula written out."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -7,6 +8,7 @@ from gexsent.explain import relevance
 from gexsent.explain.modality import guided, left_out
 from gexsent.explain.target import Target, hidden, real, split, target_of
 from gexsent.explain.trace import OTHER, trace
+from gexsent.model import Batch
 
 
 def score(model, batch, target):
@@ -45,6 +47,33 @@ def test_gradients_of_a_linear_model_are_its_terms(linear, batch):
     start = batch._replace(text=torch.full_like(batch.text, 0.2), vision=torch.zeros_like(batch.vision))
     expected = target.choice[:, None] * (model.parts(batch) - model.parts(start))
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("tokens", [1, 70, 10_000])  # in a pass: one step, two of them, all five
+def test_gradients_are_a_loop_over_samples_and_steps(model, batch, monkeypatch, tokens):
+    monkeypatch.setattr(relevance, "TOKENS", tokens)
+    target = target_of(model, batch)
+    found = relevance.integrated_gradients(model, batch, target, steps=5)
+    places, weights = (values / 2 for values in np.polynomial.legendre.leggauss(5))
+    for row in range(3):
+        own = [row]
+        alone = Batch(*(part[own] for part in batch))
+        expected = torch.zeros(10)
+        for place, weight in zip(places + 0.5, weights, strict=True):
+            inputs = [alone.text.clone(), alone.vision.clone()]
+            for x, base in zip(inputs, (model.text_in.mean, model.vision_in.mean), strict=True):
+                x.copy_(base + place * (x - base)).requires_grad_()
+            heads = model(alone._replace(text=inputs[0], vision=inputs[1])).heads
+            target.score(heads, torch.tensor(own)).sum().backward()
+            terms = [
+                (weight * x.grad * (real_ - base)).sum(-1)
+                for x, real_, base in zip(
+                    inputs, (alone.text, alone.vision), (model.text_in.mean, model.vision_in.mean), strict=True
+                )
+                if x.grad is not None
+            ]
+            expected[: sum(part.shape[1] for part in terms)] += torch.cat(terms, 1)[0]
+        torch.testing.assert_close(found[row], expected * real(batch)[row], atol=1e-5, rtol=1e-4)
 
 
 def test_gradients_sum_to_the_change_of_the_score(make_model, batch):

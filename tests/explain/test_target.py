@@ -33,3 +33,18 @@ def test_variants_are_scored_alike_in_one_pass_or_many(model, batch, monkeypatch
     once = targets.scores_with(model, batch, target, rows, keep)
     monkeypatch.setattr(targets, "CHUNK", 3)
     torch.testing.assert_close(targets.scores_with(model, batch, target, rows, keep), once)
+
+
+def test_variants_that_show_the_same_are_scored_once(model, batch):
+    target, seen = target_of(model, batch), []
+    keep = torch.ones(6, 10, dtype=torch.bool)
+    keep[1, 4] = False  # padding of the first sample: nothing is hidden
+    keep[2, 0] = keep[5, 0] = False
+    rows = torch.tensor([0, 0, 0, 1, 1, 0])
+    alone = torch.cat([targets.scores_with(model, batch, target, rows[[n]], keep[[n]]) for n in range(6)])
+    hook = model.register_forward_hook(lambda module, inputs, output: seen.append(len(inputs[0].text)))
+    together = targets.scores_with(model, batch, target, rows, keep)
+    hook.remove()
+    torch.testing.assert_close(together, alone)
+    assert seen == [3]
+    assert targets.scores_with(model, batch, target, rows[:0], keep[:0]).shape == (0,)

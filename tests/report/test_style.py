@@ -1,10 +1,15 @@
 """The look of figures: grids of panels, and files that are the same bytes and the same layout."""
 
+import re
 import subprocess
 import sys
+import zlib
+from io import BytesIO
 
 import matplotlib.pyplot as plt
 import pytest
+from fontTools import subset
+from fontTools.ttLib import TTFont
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from gexsent.report import style
@@ -67,6 +72,19 @@ def test_two_runs_write_the_same_bytes(tmp_path):
     for name in ("name.png", "name.pdf"):
         first, second = ((tmp_path / run / name).read_bytes() for run in ("one", "two"))
         assert first == second
+
+
+def test_text_stays_text_in_a_small_font_without_tables_for_its_shaping(tmp_path):
+    style.save(drawing(), tmp_path, "name")
+    pdf = (tmp_path / "name.pdf").read_bytes()
+    assert b"/CIDFontType2" in pdf and b"/Type3" not in pdf
+    streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", pdf, re.DOTALL)
+    fonts = [data for data in map(zlib.decompress, streams) if data.startswith(b"\x00\x01\x00\x00")]
+    assert len(fonts) == 2  # the title is bold
+    for data in fonts:
+        with TTFont(BytesIO(data)) as font:
+            assert {"glyf", "hmtx"} <= set(font.keys()) and not set(style.SHAPING) & set(font.keys())
+    assert not set(style.SHAPING) & set(subset.Options().drop_tables)  # fontTools is left as it was
 
 
 def test_a_notebook_shows_figures_whole_and_without_the_drawing_that_finds_out_what_to_crop():
