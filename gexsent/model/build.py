@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import safetensors
 import safetensors.torch
-import torch
 from torch import nn
 
 from gexsent import arithmetic
@@ -26,14 +25,12 @@ from gexsent.model.released import Released
 
 class System(NamedTuple):
     """A class of model, the constructor arguments that make this system of it, whose settings it shares, if not its own (an
-    ablation differs from the whole in its part alone), whether its training hides whole modalities, and what its weights
-    are kept and computed with."""
+    ablation differs from the whole in its part alone), and whether its training hides whole modalities."""
 
     model: type[nn.Module]
     changes: Mapping[str, Any] = MappingProxyType({})
     settings_of: str | None = None
     drops_modality: bool = False
-    precision: torch.dtype = torch.float32
 
 
 DROPOUT = "+dropout"  # behind the name of a system of two modalities: the same model, trained with modality dropout
@@ -58,15 +55,13 @@ SYSTEMS = {
     "no_shared_group": System(GEXSent, {"shared_group": False}, "gexsent"),
     "uniform_gates": System(GEXSent, {"live_gates": False}, "gexsent"),
     "no_gam": System(GEXSent, {"attention": False}, "gexsent"),
-    # what the released code computes, and with one fault mended; in float32 its scores would depend on the processor
-    "released": System(Released, precision=torch.float64),
-    "released_live_gate": System(Released, {"live_gate": True}, "released", precision=torch.float64),
-    "released_masked": System(Released, {"mask_padding": True}, "released", precision=torch.float64),
-    "released_renormalised": System(Released, {"renormalise": True}, "released", precision=torch.float64),
+    # what the released code computes, and with one fault mended
+    "released": System(Released),
+    "released_live_gate": System(Released, {"live_gate": True}, "released"),
+    "released_masked": System(Released, {"mask_padding": True}, "released"),
+    "released_renormalised": System(Released, {"renormalise": True}, "released"),
     # and with two: longer texts bring more padding, which would hide what they are worth
-    "released_masked_whole_text": System(
-        Released, {"mask_padding": True, "max_tokens": 128}, "released", precision=torch.float64
-    ),
+    "released_masked_whole_text": System(Released, {"mask_padding": True, "max_tokens": 128}, "released"),
 }
 
 
@@ -84,7 +79,7 @@ def build(config: ModelConfig, text_layers: nn.Module | None = None) -> nn.Modul
     if fine_tuned(config.system) != (text_layers is not None):
         raise DataError(f"{config.system}: only a fine-tuned system has layers of a text encoder, and it needs them")
     changes = own.changes if text_layers is None else {**own.changes, "text_layers": text_layers}
-    return construct(own.model, config, changes).to(own.precision)
+    return construct(own.model, config, changes)
 
 
 def fine_tuned(name: str) -> bool:

@@ -117,8 +117,8 @@ class Released(nn.Module):
     at 30 frames a second, and data with fewer visual tokens need no more positions than their longest sample has.
     Padded text is zeros here; the released code averages in whatever its encoder gives at padded positions.
 
-    It computes in the precision of its weights; heads come in that of the batch. Its sharp softmax and its choice of
-    experts blow rounding up: trained in float32 its scores depend on the processor, in float64 (see SYSTEMS) they do not.
+    Its sharp softmax and its choice of experts blow rounding up: under other settings than those of machine.py its scores
+    depend on the processor. float64 would mend that too, at two and a half times the time.
 
     Args:
         text_features: width of the text tokens (768 in the released code).
@@ -159,7 +159,6 @@ class Released(nn.Module):
     def forward(self, batch: Batch) -> Output:
         vision = fit_length(batch.vision, batch.vision_mask, self.frames)  # (B, F, Dv)
         text = fit_length(batch.text, batch.text_mask, self.max_tokens)  # (B, 24, Dt)
-        vision, text = vision.to(self.classifier.weight), text.to(self.classifier.weight)
         seen = self._seen(batch.vision_mask, self.frames), self._seen(batch.text_mask, self.max_tokens)
         hidden = tuple((~mask).to(text.dtype)[:, None] * -1e4 for mask in seen)  # (B, 1, F), (B, 1, 24)
         vision = self.experts_image(self.image_encoder(vision))  # (B, F, 512)
@@ -171,7 +170,7 @@ class Released(nn.Module):
             tokens = self.mha(tokens, tokens, tokens, need_weights=False, key_padding_mask=padding)[0]
             mixed.append(self.modified_attn_block(tokens, gate, scores))
         fused = masked_mean(torch.cat(mixed, 1), torch.cat(seen, 1))  # (B, 512); as released, padding included
-        scores = self.classifier(fused).to(batch.text.dtype).split(list(self.outputs.values()), 1)
+        scores = self.classifier(fused).split(list(self.outputs.values()), 1)
         return Output(
             heads=dict(zip(self.outputs, scores, strict=True)),
             gates={"text": gates[1].squeeze(-1), "vision": gates[0].squeeze(-1)},

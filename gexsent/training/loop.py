@@ -50,7 +50,7 @@ class Job:
         own = system(self.config.system)
         code = import_closure(Path(inspect.getfile(own.model)).relative_to(PACKAGE).as_posix())
         digest = hashlib.sha256(source_digest("training", "tasks.py", *code).encode())
-        made = [own.model.__qualname__, dict(own.changes), str(own.precision)]
+        made = [own.model.__qualname__, dict(own.changes)]
         digest.update(json.dumps(made, sort_keys=True).encode())
         plan = ("systems", "dropout_systems", "seeds", "fold_seeds", "tuned_seeds")
         unused = plan if own.drops_modality else (*plan, "modality_dropout")
