@@ -164,29 +164,33 @@ def predict(
     """
     seeds = sorted({seed for _, seed in models})
     for condition, view in views:
+        seen = list(inputs(view, rows, batch=batch, device=device))  # padded and damaged once for all models
         for fit, model in models.items():
             shared = condition.protocol in (WHOLE, "no_text", "no_vision")
             if shared or condition.draw in draws_of(seeds.index(fit[1]), len(seeds), draws):
-                yield condition, fit, forward(model, view, rows, batch=batch, device=device)
+                yield condition, fit, forward(model, seen)
+
+
+def inputs(view: Samples | Damaged, rows: Tensor, *, batch: int, device: str = "cpu") -> Iterator[tuple[Tensor, Batch]]:
+    """Batches of samples of similar length, each with the places in `rows` (N,) that it was made of."""
+    for picked in in_order(view.text.lengths.cpu()[rows], batch):
+        yield picked, view.batch(rows[picked].to(device))
 
 
 @torch.inference_mode()
-def forward(
-    model: nn.Module, view: Samples | Damaged, rows: Tensor, *, batch: int, device: str = "cpu"
-) -> dict[str, np.ndarray]:
-    """Prediction columns (N,) for `rows` (N,), in their order.
+def forward(model: nn.Module, seen: Iterable[tuple[Tensor, Batch]]) -> dict[str, np.ndarray]:
+    """Prediction columns (N,) for the rows that `inputs` were made of, in their order.
 
     Of a model whose experts stand in groups also `share_<group>` of each, and `gate_<modality>`: the mean gate over the
     tokens of a sample that are still there, NaN where there is none.
     """
     model.eval()
     order, heads, routes = [], [], []
-    for picked in in_order(view.text.lengths.cpu()[rows], batch):
-        inputs = view.batch(rows[picked].to(device))
-        output = model(inputs)
+    for picked, part in seen:
+        output = model(part)
         order.append(picked)
         heads.append({name: value.float().cpu() for name, value in output.heads.items()})
-        routes.append(_routes(output, inputs))
+        routes.append(_routes(output, part))
     back = torch.cat(order).argsort()
     heads, routes = (
         {name: torch.cat([part[name] for part in parts])[back].numpy() for name in parts[0]}

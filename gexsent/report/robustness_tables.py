@@ -39,8 +39,12 @@ def protocols(frame: pd.DataFrame) -> list[str]:
 
 def means(frame: pd.DataFrame, system: str, protocol: str, metric: str) -> pd.DataFrame:
     """Index level, columns mean and sd over the runs of one system; level 0 is the undamaged input."""
-    rows = frame[(frame["system"] == system) & frame["protocol"].isin([protocol, WHOLE])]
-    return rows.groupby("level")[metric].agg(["mean", "std"]).rename(columns={"std": "sd"})
+    # In numpy, for hundreds of lines: to compare pandas' strings and to take rows of a whole frame takes longer than this.
+    known, systems = frame["protocol"].to_numpy(object), frame["system"].to_numpy(object)
+    asked = (systems == system) & ((known == protocol) | (known == WHOLE))
+    levels = pd.Index(frame["level"].to_numpy()[asked], name="level")
+    runs = pd.Series(frame[metric].to_numpy()[asked], levels).groupby(level=0)
+    return pd.DataFrame({"mean": runs.mean(), "sd": runs.std()})
 
 
 def tested(rows: tuple[int, int]) -> str:
