@@ -72,12 +72,16 @@ def agreement(first: Tensor, second: Tensor, there: Tensor) -> np.ndarray:
 
     NaN where a sample has fewer than three tokens, or one of the two says the same of all of them.
     """
-    result = np.full(len(there), np.nan)
-    for row, mask in enumerate(there.numpy()):
-        ranks = [rankdata(values[row].abs().numpy()[mask]) for values in (first, second)]
-        if mask.sum() > 2 and all(np.ptp(rank) > 0 for rank in ranks):
-            result[row] = np.corrcoef(*ranks)[0, 1]
-    return result
+    mask = there.numpy()
+    count = mask.sum(1)
+    centred = []
+    for values in (first, second):
+        ranks = rankdata(np.where(mask, values.abs().numpy(), np.inf), axis=1)  # padding last: it moves no other rank
+        mean = (ranks * mask).sum(1, keepdims=True) / np.maximum(count, 1)[:, None]
+        centred.append(np.where(mask, ranks - mean, 0))
+    product, *squares = ((a * b).sum(1) for a, b in (centred, [centred[0]] * 2, [centred[1]] * 2))
+    known = (count > 2) & (squares[0] > 0) & (squares[1] > 0)
+    return np.divide(product, np.sqrt(squares[0] * squares[1]), out=np.full(len(mask), np.nan), where=known)
 
 
 def randomised(model: nn.Module, config: ModelConfig, part: str, *, seed: int) -> nn.Module:

@@ -16,14 +16,14 @@ def left_out(model: GEXSent, batch: Batch, target: Target) -> dict[str, Tensor]:
 
     The score is support for the prediction from everything, so a fall beyond that score turns the prediction round.
     """
-    every = torch.arange(len(batch.text))
-    whole = scores_with(model, batch, target, every, torch.ones_like(real(batch)))
-    result = {}
-    for m in OTHER:
-        keep = torch.ones_like(real(batch))
-        split(keep, batch)[m][:] = False
-        result[m] = whole - scores_with(model, batch, target, every, keep)
-    return result
+    keep = torch.ones_like(real(batch)).repeat(
+        1 + len(OTHER), 1, 1
+    )  # (3, B, T): all tokens, then without each modality
+    for place, m in enumerate(OTHER, 1):
+        split(keep[place], batch)[m][:] = False
+    rows = torch.arange(len(batch.text)).repeat(len(keep))
+    whole, *without = scores_with(model, batch, target, rows, keep.flatten(0, 1)).view(len(keep), -1)
+    return {m: whole - score for m, score in zip(OTHER, without, strict=True)}
 
 
 def guided(model: GEXSent, batch: Batch, target: Target) -> dict[str, Tensor]:

@@ -150,6 +150,7 @@ def fits(workspace: Workspace, seeds: int | None = None) -> Iterator[Fit]:
         for partition in partitions:
             folder = workspace.fit(SYSTEM, partition, seed)
             model, config = load_model(folder)
+            model.requires_grad_(False)  # gradients are asked for tokens alone
             yield Fit(folder, seed, model, config, samples, test[test["partition"] == partition])
 
 
