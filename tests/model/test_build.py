@@ -120,25 +120,15 @@ def test_an_unknown_system_is_named_with_the_known_ones(make_config):
 @pytest.mark.parametrize("name", FROZEN)
 def test_a_system_is_its_class_with_its_changes(make_config, name):
     """The same seed and the same arguments, written out, give the same weights and the same kind of model."""
-    model, changes, precision = system(name).model, system(name).changes, system(name).precision
+    model, changes = system(name).model, system(name).changes
     config = make_config(name)
     torch.manual_seed(3)
     built = build(config)
     torch.manual_seed(3)
-    written = construct(model, config, changes).to(precision)
+    written = construct(model, config, changes)
     assert type(built) is type(written) is model
     assert str(built) == str(written)
     assert all(torch.equal(value, written.state_dict()[key]) for key, value in built.state_dict().items())
-
-
-@pytest.mark.parametrize("name", FROZEN)
-def test_the_released_family_alone_computes_in_float64_and_every_head_is_float32(saved, make_batch, name):
-    wanted = torch.float64 if issubclass(system(name).model, Released) else torch.float32
-    folder, model, _ = saved(name)
-    stored = safetensors.torch.load_file(folder / "model.safetensors")
-    for state in (model.state_dict(), stored, load_model(folder)[0].state_dict()):
-        assert {value.dtype for value in state.values()} == {wanted}
-    assert {scores.dtype for scores in model(make_batch()).heads.values()} == {torch.float32}
 
 
 def test_modality_dropout_is_a_way_of_training_and_no_other_model():
