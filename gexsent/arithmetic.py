@@ -2,7 +2,8 @@
 
 Torch multiplies with MKL, which has one setting under which AMD's and Intel's processors give the same bytes, and there it
 does without AVX: two to four times slower. OpenBLAS with one fixed kernel (machine.PINS) gives the same bytes on both at the
-full speed of AVX2. MKL's square roots, and its logarithms of float64, differ in their last bit whatever the setting.
+full speed of AVX2. MKL's square roots, and its logarithms of float64, differ in their last bit whatever the setting. oneDNN makes
+the code of its fused layers on the spot, to fit the processor: they are switched off.
 Autograd, inference and everything else stay torch's: only the functions below are replaced.
 """
 
@@ -33,6 +34,7 @@ def _replace() -> torch.library.Library:
         warnings.simplefilter("ignore")  # torch warns of what is wanted here
         for name, function in replaced.items():
             library.impl(name, function, "CPU")
+    torch.backends.mkldnn.set_flags(False)
     return library  # the functions are in place for as long as this object lives
 
 

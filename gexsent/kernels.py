@@ -4,7 +4,7 @@ import os
 from typing import Any
 
 from jupyter_client.connect import KernelConnectionInfo
-from jupyter_client.provisioning import LocalProvisioner
+from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
 
 from gexsent.warm import Standby
 
@@ -12,10 +12,10 @@ NAME = "gexsent-copy"  # under which pyproject.toml registers it with Jupyter
 waiting: list[Standby] = []
 
 
-def stand_by() -> dict[str, dict[str, str]]:
-    """Copy this process, which must have no threads, and return the configuration that makes the copy the next kernel."""
+def stand_by() -> None:
+    """Copy this process, which must have no threads yet, and make the copy the next kernel that Jupyter starts here."""
     waiting.append(Standby())
-    return {"KernelProvisionerFactory": {"default_provisioner_name": NAME}}
+    KernelProvisionerFactory.instance().default_provisioner_name = NAME
 
 
 class CopyProvisioner(LocalProvisioner):

@@ -19,7 +19,7 @@ from pathlib import Path
 PINS = {
     "ATEN_CPU_CAPABILITY": "avx2",  # torch's own kernels
     "MKL_CBWR": "COMPATIBLE",  # what arithmetic.py leaves to MKL; AVX2 here would hold on Intel alone
-    "ONEDNN_MAX_CPU_ISA": "AVX2",  # its fused layers
+    "ONEDNN_MAX_CPU_ISA": "AVX2",  # its fused layers, where arithmetic.py does not switch them off
     "OMP_NUM_THREADS": "1",  # sums over threads depend on their number: work is spread over processes instead
     "OPENBLAS_CORETYPE": "Haswell",  # matrix products: those of numpy and scipy, and by arithmetic.py those of torch
     "NPY_DISABLE_CPU_FEATURES": "X86_V4,AVX512_ICL,AVX512_SPR",  # numpy's own loops, sorts among them

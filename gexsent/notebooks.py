@@ -62,14 +62,15 @@ def execute(name: str, workspace: Workspace, *, per_dataset: bool = True) -> Pat
     os.environ.update(KERNEL | ({"PYTHONWARNINGS": f"{KERNEL['PYTHONWARNINGS']},{kept}"} if kept else {}))
     partial = target.with_suffix(".failed.ipynb")
     print(f"{name}, {workspace.dataset if per_dataset else 'all data sets'}, {workspace.edition} edition", flush=True)
-    copied = kernels.stand_by() if warm.is_warm() else {}  # now, before papermill starts what a copy could not use
+    if warm.is_warm():
+        kernels.stand_by()  # now, before papermill starts what a copy could not use
     try:
         papermill.execute_notebook(
             str(path),
             str(partial),
             parameters,
             cwd=str(workspace.root),
-            config=Config(MANAGER | copied),
+            config=Config(MANAGER),
             progress_bar=False,
             stderr_file=sys.stderr,  # progress bars of the stage, which the cleaned copy leaves out
         )

@@ -114,7 +114,8 @@ def _become_kernel(read: int) -> None:
             os.chdir(order["cwd"] or ".")
             from ipykernel.kernelapp import IPKernelApp
 
-            IPKernelApp.launch_instance(argv=order["arguments"])
+            # Told by an option whose child it is: the class read the environment when it was imported.
+            IPKernelApp.launch_instance(argv=[*order["arguments"], f"--IPKernelApp.parent_handle={os.getppid()}"])
         status = 0
     finally:
         os._exit(status)  # what this process was copied from cleans up after itself
