@@ -22,7 +22,7 @@ import IPython.core.display_functions  # noqa: E402, F401
 import matplotlib.backends.backend_pdf  # noqa: E402, F401
 import matplotlib_inline.backend_inline  # noqa: E402, F401
 import papermill  # noqa: E402, F401
-import torch._dynamo  # noqa: E402, F401
+import torch._dynamo  # noqa: E402
 import torch.utils.flop_counter  # noqa: E402, F401
 import transformers.models.modernbert.modeling_modernbert  # noqa: E402, F401
 

@@ -46,7 +46,7 @@ def code(root: Path, edition: str) -> dict[str, str]:
         digest = hashlib.sha256()
         for module in sorted(modules):
             path = root / module
-            for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
                 digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
         keys = [key.replace("${item.edition}", edition) for key in stage.get("params", [])]
         values = {key: _value(params, key.removesuffix(".${item.dataset}")) for key in keys}

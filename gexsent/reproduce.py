@@ -16,7 +16,9 @@ from gexsent.workspace import raw_root
 if TYPE_CHECKING:
     from dvc.repo import Repo
 
-CODE = ("dvc.lock", "dvc.yaml", "params.yaml", "gexsent", "notebooks", "data/published")
+STAMP = "up_to_date"  # a file in data/derived/<edition>
+# What no stage reads or writes, or, as .dvc's cache, only DVC does.
+PASSED_OVER = {".dvc", ".git", ".pytest_cache", ".ruff_cache", ".scratch", ".venv", "__pycache__"}
 
 
 def run(root: Path) -> None:
@@ -26,7 +28,7 @@ def run(root: Path) -> None:
         DataError: the raw data cannot be fingerprinted, or a stage failed; then its own message stands above.
     """
     params = load(root / "params.yaml")
-    stamp = root / "data/derived" / params.edition / "up_to_date"
+    stamp = root / "data/derived" / params.edition / STAMP
     ran: list[str] = []
     if not stamp.exists() or stamp.read_text() != state(root, params):
         machine.say_if_bytes_differ()
@@ -44,35 +46,31 @@ def run(root: Path) -> None:
 
 
 def state(root: Path, params: Params) -> str:
-    """Digest over path, size, time of change and inode of all that goes into an edition and all that comes out of it.
+    """Digest over path, size, time of change and inode of every file of the project and of the raw data.
 
     While it stays the same nothing was touched, and DVC, whose start alone takes longer than this, need not look. What
     was touched DVC compares by content.
     """
-    edition = params.edition
-    places = [root / name for name in (*CODE, f"results/{edition}", f"data/derived/{edition}")]
-    if params.data.rows is None:
-        places.append(raw_root(root, params))
-    digest = hashlib.sha256(str(places[-1]).encode())
+    places = [root] if params.data.rows is not None else [root, raw_root(root, params)]
+    digest = hashlib.sha256(params.edition.encode())
     for place in places:
+        digest.update(str(place).encode())
         for path, status in _files(place):
             digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ino}\n".encode())
     return digest.hexdigest()
 
 
-def _files(place: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """(path, status) of a file, or of every file under a folder, in the order of their names."""
-    if not place.is_dir():
-        if place.exists():
-            yield str(place), place.stat()
+def _files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """(path, status) of every file under a folder, in the order of their names; none where there is no such folder."""
+    if not folder.is_dir():
         return
-    with os.scandir(place) as entries:
+    with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
-            if entry.is_dir():
-                if entry.name != "__pycache__":
+            if entry.name not in PASSED_OVER and entry.name != STAMP:
+                if entry.is_dir():
                     yield from _files(Path(entry.path))
-            elif entry.name != "up_to_date":
-                yield entry.path, entry.stat()
+                elif entry.is_file():
+                    yield entry.path, entry.stat()
 
 
 def _run_pipeline(root: Path, params: Params) -> list[str]:
@@ -85,7 +83,8 @@ def _run_pipeline(root: Path, params: Params) -> list[str]:
     slots = machine.cores() if generated or not machine.has_gpu() else 1
     if generated and slots > 1:
         os.environ["TQDM_DISABLE"] = "1"  # stages take seconds, and their bars would overwrite each other
-    warm.start()  # goes on while DVC is imported
+    if (root / "notebooks").is_dir():
+        warm.start()  # goes on while DVC is imported
     source.run_all(root, params.edition)
     from dvc.exceptions import DvcException
     from dvc.repo import Repo

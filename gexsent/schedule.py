@@ -37,11 +37,11 @@ def run_changed(repo: "Repo", slots: int, *, unchanged: frozenset[str] = frozens
         Names of the stages that ran.
 
     Raises:
-        DataError: a stage failed; those that ran beside it are finished and recorded first.
+        DataError: a stage failed; all that does not need it is run and recorded first.
     """
     from dvc.repo.reproduce import plan_repro
 
-    graph, context = repo.index.graph, warm.context()
+    graph = repo.index.graph
     waiting = plan_repro(graph)  # each after those that it needs
     done: set[Stage] = set()
     running: dict[int, _Running] = {}
@@ -50,19 +50,20 @@ def run_changed(repo: "Repo", slots: int, *, unchanged: frozenset[str] = frozens
     recorded = time.monotonic()
     try:
         while waiting or running:
-            for stage in [stage for stage in waiting if done.issuperset(graph.successors(stage))]:
-                if failed or len(running) == slots:
-                    break
+            ready = [stage for stage in waiting if done.issuperset(graph.successors(stage))]
+            if not ready and not running:
+                break  # the rest waits for one that failed
+            for stage in ready[: slots - len(running)]:
                 waiting.remove(stage)
                 if stage.addressing in unchanged or not stage.changed():
                     done.add(stage)
                 else:
-                    started = _start(stage, context)
+                    started = _start(stage)
                     running[started.process.sentinel] = started
-            if not running:
-                if failed or not waiting:
-                    break
-                continue  # what was found unchanged may have freed others
+            # With a slot left, what was found unchanged may have freed others: look again before waiting.
+            look_again = len(running) < slots and any(done.issuperset(graph.successors(stage)) for stage in waiting)
+            if look_again or not running:
+                continue
             for sentinel in multiprocessing.connection.wait(list(running)):
                 stage, process, since = running.pop(sentinel)
                 process.join()
@@ -95,8 +96,8 @@ def _record(stages: "list[Stage]") -> None:
         stages.clear()
 
 
-def _start(stage: "Stage", context: multiprocessing.context.BaseContext) -> _Running:
+def _start(stage: "Stage") -> _Running:
     stage.remove_outs(ignore_remove=False, force=False)  # as DVC does; what persists stays
-    process = context.Process(target=warm.run_command, args=(stage.cmd,), name=stage.addressing)
+    process = warm.context(stage.cmd).Process(target=warm.run_command, args=(stage.cmd,), name=stage.addressing)
     process.start()
     return _Running(stage, process, time.monotonic())

@@ -17,11 +17,16 @@ import sys
 from typing import Any
 
 COMMAND = ["python", "-m", "gexsent"]
+WARM = ("notebook", "audit")  # the commands that need what is imported
 
 
-def context() -> multiprocessing.context.BaseContext:
-    """Where such processes start from. Linux alone: elsewhere some libraries do not survive a fork."""
-    if sys.platform != "linux":
+def context(command: str) -> multiprocessing.context.BaseContext:
+    """What to start the process of a command from: a process that has everything imported, or for light ones a new one.
+
+    Linux alone has the former: elsewhere some libraries do not survive being copied.
+    """
+    parts = shlex.split(command)
+    if sys.platform != "linux" or parts[:3] != COMMAND or parts[3] not in WARM:
         return multiprocessing.get_context("spawn")
     found = multiprocessing.get_context("forkserver")
     found.set_forkserver_preload(["gexsent.preload"])
@@ -31,7 +36,7 @@ def context() -> multiprocessing.context.BaseContext:
 def start() -> None:
     """Have that process import everything from now on, so that it is ready when the first stage is."""
     if sys.platform == "linux":
-        context()
+        context(shlex.join([*COMMAND, WARM[0]]))
         multiprocessing.forkserver.ensure_running()
 
 
