@@ -1,9 +1,9 @@
 """Torch's operations on the CPU whose bytes depend on the processor, computed by numpy in their place.
 
 Torch multiplies with MKL, which has one setting under which AMD's and Intel's processors give the same bytes, and there it
-does without AVX: two to four times slower. OpenBLAS with one fixed kernel (machine.PINS) gives the same bytes on both at the
-full speed of AVX2. MKL's square roots, and its logarithms of float64, differ in their last bit whatever the setting. oneDNN makes
-the code of its fused layers on the spot, to fit the processor: they are switched off.
+does without AVX: two to four times slower. OpenBLAS with one fixed kernel (machine.PINS) gives the same bytes on both at
+the full speed of AVX2. MKL's square roots, and its logarithms of float64, differ in their last bit whatever the setting.
+oneDNN and NNPACK choose the code of whole layers to fit the processor: they are switched off.
 Autograd, inference and everything else stay torch's: only the functions below are replaced.
 """
 
@@ -35,6 +35,7 @@ def _replace() -> torch.library.Library:
         for name, function in replaced.items():
             library.impl(name, function, "CPU")
     torch.backends.mkldnn.set_flags(False)
+    torch.backends.nnpack.set_flags(False)
     return library  # the functions are in place for as long as this object lives
 
 

@@ -69,7 +69,9 @@ def digests(folder: Path, emulator: list[str], small: bool) -> dict[str, str]:
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     # The interpreter itself: the emulator runs no scripts, and what a virtual environment's link points to is not in it.
     packages = [path for path in sys.path if path.endswith("site-packages")]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), *packages])}
+    # Of a process with a thread in the background (Arrow's allocator starts one) the emulator can make no working copy.
+    quiet = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
+    environment = os.environ | quiet | {"PYTHONPATH": os.pathsep.join([str(folder), *packages])}
     python = Path(sys.executable).resolve()
     command = [
         *emulator,

@@ -72,7 +72,12 @@ def test_the_closure_of_imports_stays_in_its_folder(linked, name, expected):
 
 
 def test_the_closure_of_a_model_is_what_it_is_made_of():
-    assert digest.import_closure("model/baselines.py") == ("model/baselines.py", "model/batch.py", "model/parts.py")
+    assert digest.import_closure("model/baselines.py") == (
+        "model/baselines.py",
+        "model/batch.py",
+        "model/parts.py",
+        "model/rows.py",
+    )
 
 
 def test_write_makes_folders_and_replaces(tmp_path):

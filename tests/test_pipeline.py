@@ -27,6 +27,7 @@ CHECKED = [*NOTEBOOKS, "audit"]  # audit is a command without a notebook
 PLUMBING = {
     "gexsent/digest.py",
     "gexsent/errors.py",
+    "gexsent/machine.py",
     "gexsent/params.py",
     "gexsent/workspace.py",
 }

@@ -49,7 +49,7 @@ class Job:
         # The code of this system and of the training; another system's code may change without a new fit of this one.
         own = system(self.config.system)
         code = import_closure(Path(inspect.getfile(own.model)).relative_to(PACKAGE).as_posix())
-        digest = hashlib.sha256(source_digest("training", "tasks.py", *code).encode())
+        digest = hashlib.sha256(source_digest("arithmetic.py", "training", "tasks.py", *code).encode())
         made = [own.model.__qualname__, dict(own.changes)]
         digest.update(json.dumps(made, sort_keys=True).encode())
         plan = ("systems", "dropout_systems", "seeds", "fold_seeds", "tuned_seeds")

@@ -60,9 +60,15 @@ def test_fused_kernels_count_for_what_they_compute(batch):
 
 
 def test_the_fast_kernels_are_back_afterwards(batch):
-    assert torch.backends.mha.get_fastpath_enabled() and torch.backends.mkldnn.enabled
-    multiply_adds(Read(nn.Linear(DT, 11)).eval(), batch)
-    assert torch.backends.mha.get_fastpath_enabled() and torch.backends.mkldnn.enabled
+    before = torch.backends.mkldnn.enabled  # arithmetic.py may have switched it off
+    try:
+        for enabled in (True, False):
+            torch.backends.mkldnn.set_flags(enabled)
+            multiply_adds(Read(nn.Linear(DT, 11)).eval(), batch)
+            assert torch.backends.mha.get_fastpath_enabled()
+            assert torch.backends.mkldnn.enabled is enabled
+    finally:
+        torch.backends.mkldnn.set_flags(before)
 
 
 def test_text_only_by_hand(batch):

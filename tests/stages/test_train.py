@@ -75,21 +75,19 @@ def test_the_history_has_one_row_a_fit_and_epoch(open_project):
 
 
 def test_in_processes_it_ends_with_the_same_bytes(open_project, files_under, monkeypatch):
-    """The way it runs for a user with several cores, against the same fits one after the other where there is one."""
+    """A process a core, as real data are fitted, against the same fits one after the other, as generated data are."""
     workspace, on_cores, used = open_project(seeds=1), fits._on_cores, []
     monkeypatch.setattr(fits, "pick_device", lambda: "cpu")
-    monkeypatch.setattr(fits, "_on_cores", lambda *given: (used.append(torch.get_num_threads()), on_cores(*given)))
-    before, found = torch.get_num_threads(), {}
-    try:
-        for threads in (2, 1):
-            torch.set_num_threads(threads)
-            train.run(workspace)
-            found[threads] = files_under(workspace.models)
-            shutil.rmtree(workspace.models)
-    finally:
-        torch.set_num_threads(before)
+    monkeypatch.setattr(fits, "_on_cores", lambda *given: (used.append(2), on_cores(*given)))
+    monkeypatch.setattr(fits.machine, "cores", lambda: 2)
+    train.run(workspace)
+    assert used == []
+    one_by_one = files_under(workspace.models)
+    shutil.rmtree(workspace.models)
+    monkeypatch.setattr(type(workspace), "generated", False)
+    train.run(workspace)
     assert used == [2]
-    assert found[1] == found[2]
+    assert files_under(workspace.models) == one_by_one
 
 
 @pytest.mark.usefixtures("one_process")

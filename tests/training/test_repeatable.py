@@ -238,12 +238,10 @@ def test_the_key_follows_the_code_of_the_system_and_of_the_training(
 
 
 def test_the_key_follows_what_makes_the_system_of_its_class(make_job, make_params, monkeypatch):
-    """The changes to the constructor's arguments and the precision, though the name and the code stay the same."""
+    """The changes to the constructor's arguments, though the name and the code stay the same."""
     key = make_job("no_gam").key(make_params())
     own = loop.system("no_gam")
     monkeypatch.setattr(loop, "system", lambda name: own._replace(changes={**own.changes, "sample_level": False}))
-    assert make_job("no_gam").key(make_params()) != key
-    monkeypatch.setattr(loop, "system", lambda name: own._replace(precision=torch.float64))
     assert make_job("no_gam").key(make_params()) != key
     monkeypatch.setattr(loop, "system", lambda name: own._replace(settings_of=None))
     assert make_job("no_gam").key(make_params()) == key
