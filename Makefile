@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE := # byte code is kept, whatever the shell says: without it every start takes seconds more
 
-.PHONY: reproduce test lab bench release-check clean
+.PHONY: reproduce test lab bits bench release-check clean
 .DEFAULT_GOAL := reproduce
 
 reproduce: .venv/ready ## run the pipeline for the edition in params.yaml and print its tables
@@ -13,12 +13,18 @@ reproduce: .venv/ready ## run the pipeline for the edition in params.yaml and pr
 test: .venv/ready ## style, unit tests, the lock gate, the sample run again from scratch, every notebook
 	ruff check .
 	ruff format --check .
-	pytest tests
+	pytest tests --numprocesses auto --dist worksteal
 	rm -rf .scratch
 	pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 -W default notebooks
 
 lab: .venv/ready ## open the notebooks in JupyterLab
 	gexsent lab
+
+bits: .venv/ready ## the same bytes on an emulated Intel and an emulated AMD processor? Needs qemu-user; BITS=--small for a part
+	python tests/bits.py $(BITS)
+
+release-check: .venv/ready ## as `make test` asks of the sample: were lite's results made by this code, and does no label say otherwise?
+	GEXSENT_EDITIONS=sample,lite pytest tests/test_reproduction.py -k "lock or labelled"
 
 bench: .venv/ready ## how fast the experts are against a plain loop, and every system against text only
 	python benchmarks/experts.py

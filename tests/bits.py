@@ -1,10 +1,9 @@
-"""`make bits`: the sample's pipeline on this processor and on emulated ones; the same bytes, or the names of the files that
+"""`make bits`: the sample's stages on this processor and on emulated ones; the same bytes, or the names of the files that
 differ.
 
-Debian's qemu-user runs a program on an emulated processor as long as it starts no other program. So one Python imports
-everything, and each stage and each kernel is a copy of it, as in `gexsent reproduce`; DVC has no part in this. Emulated,
-everything takes ten to fifteen times as long: the sample is made smaller here, and `--small` leaves all but one data set,
-and the stages over all of them, out.
+Debian's qemu-user runs one program on an emulated processor, and what that starts on the real one: so every stage is called
+in one process here, without DVC and without the kernels of notebooks. Emulated, it takes ten to fifteen times as long: the
+sample is made smaller, and `--small` leaves all but one data set, and the stages over all of them, out.
 """
 
 import argparse
@@ -28,8 +27,6 @@ SMALLER = {
     "robustness": {"rows": 10},
     "audit": {"system": "text_only", "seeds": 1},
 }
-PER_DATASET = ("01_prepare", "02_extract", "03_train", "04_evaluate")
-OVER_ALL = ("05_tables", "06_explain", "07_robustness", "08_reliability")
 
 
 def main() -> None:
@@ -69,9 +66,7 @@ def digests(folder: Path, emulator: list[str], small: bool) -> dict[str, str]:
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     # The interpreter itself: the emulator runs no scripts, and what a virtual environment's link points to is not in it.
     packages = [path for path in sys.path if path.endswith("site-packages")]
-    # Of a process with a thread in the background (Arrow's allocator starts one) the emulator can make no working copy.
-    quiet = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
-    environment = os.environ | quiet | {"PYTHONPATH": os.pathsep.join([str(folder), *packages])}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), *packages])}
     python = Path(sys.executable).resolve()
     command = [
         *emulator,
@@ -92,33 +87,36 @@ def digests(folder: Path, emulator: list[str], small: bool) -> dict[str, str]:
 
 
 def run_stages(folder: Path) -> None:
-    """Every stage of the sample in this folder, each in a copy of this process."""
+    """Every stage of the sample in this folder, one after the other."""
     from gexsent import machine
 
     machine.pin()
     os.environ["TQDM_DISABLE"] = "1"
-    from gexsent import cli, preload, warm  # noqa: F401
-    from gexsent.params import load
+    import matplotlib
 
-    params = load(folder / "params.yaml")
-    commands = [["source", "--edition", "sample"]]
-    for dataset in params.datasets:
-        where = ["--edition", "sample", "--dataset", dataset]
-        commands += [["notebook", name, *where] for name in PER_DATASET] + [["audit", *where]]
-    if len(params.datasets) > 1:
-        commands += [["notebook", name, "--edition", "sample"] for name in OVER_ALL]
-    for command in commands:
-        pid = os.fork()
-        if not pid:
-            status = 1
-            try:
-                cli.main(command)
-                status = 0
-            finally:
-                sys.stderr.flush()
-                os._exit(status)
-        if status := os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]):
-            sys.exit(f"{' '.join(command)}: ended with status {status}")
+    matplotlib.use("agg")
+    from gexsent.params import load
+    from gexsent.stages import (
+        audit,
+        evaluate,
+        explain,
+        extract,
+        prepare,
+        reliability,
+        robustness,
+        source,
+        tables,
+        train,
+    )
+    from gexsent.workspace import open_workspace
+
+    datasets = load(folder / "params.yaml").datasets
+    for dataset in datasets:
+        workspace = open_workspace("sample", dataset, folder)
+        for stage in (source, prepare, extract, train, evaluate, audit):
+            stage.run(workspace)
+    for stage in (tables, explain, robustness, reliability) if len(datasets) > 1 else ():
+        stage.run(folder, "sample")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import torch  # noqa: E402
+import torch
 
 ROOT = Path(__file__).parents[1]
 
