@@ -21,6 +21,7 @@ import ipykernel.kernelapp  # noqa: E402, F401
 import IPython.core.display_functions  # noqa: E402, F401
 import matplotlib.backends.backend_pdf  # noqa: E402, F401
 import matplotlib_inline.backend_inline  # noqa: E402, F401
+import pandas  # noqa: E402
 import papermill  # noqa: E402, F401
 import torch._dynamo  # noqa: E402
 import torch.utils.flop_counter  # noqa: E402, F401
@@ -37,6 +38,8 @@ import gexsent.stages.robustness  # noqa: E402
 import gexsent.stages.search  # noqa: E402
 import gexsent.stages.tables  # noqa: E402, F401
 
+# As pandas finds it in a kernel: outside one it cuts what is printed to the width of a terminal.
+pandas.set_option("display.max_columns", 20)
 # What is here stays: without this each copy's garbage collector would write to all of it, and so copy the memory too.
 gc.collect()
 gc.freeze()

@@ -15,7 +15,7 @@ torch.set_num_threads(1)
 if sys.argv[1] == "keep":
     assert keep_memory()
 def step():
-    parts = [torch.ones(2**18) for _ in range(20)]  # a megabyte each
+    parts = [torch.ones(2**22) for _ in range(20)]  # so large that glibc never keeps them of its own accord
 for _ in range(3):
     step()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
