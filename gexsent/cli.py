@@ -148,6 +148,9 @@ def _label(options: argparse.Namespace) -> None:
     root = project_root()
     changed = provenance.label(root)
     print(*(path.relative_to(root) for path in changed), sep="\n")
+    for edition in provenance.editions(root):
+        stages = provenance.changed(root, edition)
+        print(f"{edition}: " + (f"code has changed since, of {', '.join(stages)}" if stages else "made by this code"))
     print(f"{len(changed)} files changed")
 
 

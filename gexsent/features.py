@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -22,61 +23,84 @@ from gexsent.errors import DataError
 INDEX, PARTIAL = "index.json", "unfinished.json"
 
 
+class Output(NamedTuple):
+    """One store to be made."""
+
+    folder: Path
+    width: int  # D
+    fingerprint: str  # of everything that decides the features besides the ids; another one starts over
+
+
 def extract(
-    folder: Path,
+    outputs: Sequence[Output],
     ids: Sequence[str],
-    encode: Callable[[Sequence[str]], list[np.ndarray]],
+    encode: Callable[[Sequence[str]], Sequence[list[np.ndarray]]],
     *,
-    width: int,
-    fingerprint: str,
     shard_rows: int = 1024,
     label: str = "features",
-) -> "FeatureStore":
+) -> list["FeatureStore"]:
     """Encode samples shard by shard, skipping shards that an earlier run with the same input has finished.
 
     Args:
-        folder: of the store.
+        outputs: the stores that one pass of the encoder fills.
         ids: of all samples, in order.
-        encode: some ids -> an array (T, width) for each; T may be 0.
-        width: D.
-        fingerprint: of everything that decides the features besides the ids; another one starts over.
+        encode: some ids -> for each output, an array (T, width) for each id; T may be 0.
         shard_rows: samples a shard.
 
     Raises:
         DataError: the disk is full, or an array is not finite or not of that width. Finished shards stay.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    plan = {"fingerprint": fingerprint, "width": width, "shard_rows": shard_rows, "ids": list(ids)}
-    key = hashlib.sha256(json.dumps(plan).encode()).hexdigest()
-    done = _finished(folder, key)
-    if len(done) < -(-len(ids) // shard_rows):  # what an old index describes is about to be overwritten
-        (folder / INDEX).unlink(missing_ok=True)
-    starts = range(0, len(ids), shard_rows)
-    for number, start in enumerate(tqdm(starts, desc=label, unit="shard")):
-        if number < len(done):
-            continue
-        part = ids[start : start + shard_rows]
-        arrays = [_checked(id_, array, width) for id_, array in zip(part, encode(part), strict=True)]
+    stores = [_Unfinished(output, list(ids), shard_rows) for output in outputs]
+    for number, start in enumerate(tqdm(range(0, len(ids), shard_rows), desc=label, unit="shard")):
+        lacking = [store for store in stores if number >= len(store.done)]
+        if lacking:
+            part = ids[start : start + shard_rows]
+            for store, arrays in zip(stores, encode(part), strict=True):
+                if store in lacking:
+                    store.add(part, arrays)
+    return [store.finish() for store in stores]
+
+
+class _Unfinished:
+    """A store that is being made, or was left unfinished by an earlier run."""
+
+    def __init__(self, output: Output, ids: list[str], shard_rows: int):
+        self.folder, self.width, fingerprint = output
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.plan = {"fingerprint": fingerprint, "width": self.width, "shard_rows": shard_rows, "ids": ids}
+        self.key = hashlib.sha256(json.dumps(self.plan).encode()).hexdigest()
+        self.done, self.wanted = _finished(self.folder, self.key), -(-len(ids) // shard_rows)
+        if len(self.done) < self.wanted:  # what an old index describes is about to be overwritten
+            (self.folder / INDEX).unlink(missing_ok=True)
+
+    def add(self, part: Sequence[str], arrays: list[np.ndarray]) -> None:
+        number = len(self.done)
+        arrays = [_checked(id_, array, self.width) for id_, array in zip(part, arrays, strict=True)]
         content = io.BytesIO()
-        np.save(content, np.concatenate([np.zeros((0, width), np.float16), *arrays]))
+        np.save(content, np.concatenate([np.zeros((0, self.width), np.float16), *arrays]))
         shard = {"lengths": [len(a) for a in arrays], "sha256": hashlib.sha256(content.getbuffer()).hexdigest()}
-        done.append(shard)
         try:
-            write_atomically(folder / f"shard-{number:05d}.npy", content.getvalue())
-            write_atomically(folder / PARTIAL, json.dumps({"key": key, "shards": done}).encode())
+            write_atomically(self.folder / f"shard-{number:05d}.npy", content.getvalue())
+            record = {"key": self.key, "shards": [*self.done, shard]}
+            write_atomically(self.folder / PARTIAL, json.dumps(record).encode())
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise DataError(
-                    f"{folder}: the disk is full after {number} of {len(starts)} shards; make room and run again to go on"
+                    f"{self.folder}: the disk is full after {number} of {self.wanted} shards; make room and run again to "
+                    "go on"
                 ) from error
             raise
-    index = {**plan, "key": key, "shards": done}
-    with full_disk_explained(folder):
-        write_atomically(folder / INDEX, (json.dumps(index) + "\n").encode())
-    (folder / PARTIAL).unlink(missing_ok=True)
-    for extra in set(folder.glob("shard-*.npy*")) - {folder / f"shard-{n:05d}.npy" for n in range(len(done))}:
-        extra.unlink()
-    return FeatureStore.open(folder)
+        self.done.append(shard)
+
+    def finish(self) -> "FeatureStore":
+        index = {**self.plan, "key": self.key, "shards": self.done}
+        with full_disk_explained(self.folder):
+            write_atomically(self.folder / INDEX, (json.dumps(index) + "\n").encode())
+        (self.folder / PARTIAL).unlink(missing_ok=True)
+        kept = {self.folder / f"shard-{n:05d}.npy" for n in range(len(self.done))}
+        for extra in set(self.folder.glob("shard-*.npy*")) - kept:
+            extra.unlink()
+        return FeatureStore.open(self.folder)
 
 
 def _finished(folder: Path, key: str) -> list[dict]:

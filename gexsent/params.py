@@ -41,8 +41,8 @@ class EncodeParams:
     max_tokens: int
     tuned_layers: int  # top layers of the text encoder made ready to be trained; 0: none
     frames: int  # sampled per clip
-    batch_tokens: int  # text tokens per forward pass
-    batch_images: int
+    batch_tokens: int | None  # text tokens in a forward pass; null: what suits the device
+    batch_images: int | None  # pictures, or frames of clips
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ Whatever is not here is imported by each stage that needs it: this list decides 
 import gc
 import os
 import sys
+import threading
 import warnings
 
 from gexsent.notebooks import KERNEL
@@ -25,6 +26,7 @@ import pandas  # noqa: E402
 import papermill  # noqa: E402, F401
 import torch._dynamo  # noqa: E402
 import torch.utils.flop_counter  # noqa: E402, F401
+import tqdm  # noqa: E402
 import transformers.models.modernbert.modeling_modernbert  # noqa: E402, F401
 
 import gexsent.explain.post  # noqa: E402
@@ -40,6 +42,8 @@ import gexsent.stages.tables  # noqa: E402, F401
 
 # As pandas finds it in a kernel: outside one it cuts what is printed to the width of a terminal.
 pandas.set_option("display.max_columns", 20)
+# One for the threads of this process; the semaphore of tqdm's own is left behind by each copy.
+tqdm.tqdm.set_lock(threading.RLock())
 # What is here stays: without this each copy's garbage collector would write to all of it, and so copy the memory too.
 gc.collect()
 gc.freeze()

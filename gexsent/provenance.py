@@ -101,6 +101,11 @@ def _commit(root: Path) -> str | None:
     return head.stdout.strip() + ("" if same else "+")
 
 
+def editions(root: Path) -> list[str]:
+    """Those that have results."""
+    return [path.parent.name for path in sorted((root / "results").glob(f"*/{NAME}"))]
+
+
 def label(root: Path) -> list[Path]:
     """Make every result of every edition, and README, say whether its numbers are those of the code; idempotent.
 
@@ -108,17 +113,15 @@ def label(root: Path) -> list[Path]:
         The files that had to be changed.
     """
     written, notes = [], {}
-    for path in sorted((root / "results").glob(f"*/{NAME}")):
-        edition = path.parent.name
-        stages, commit = changed(root, edition), read(path).commit or "an unknown commit"
+    for edition in editions(root):
+        results = root / "results" / edition
+        stages, commit = changed(root, edition), read(results / NAME).commit or "an unknown commit"
         note = None
         if stages:
-            note = (
-                f"{MARK} These numbers were made at commit {commit}. Code that could change them has changed since, in: "
-                f"{', '.join(stages)}."
-            )
+            # Which stages, `gexsent label` says: named here, each change of code would change every file of the edition.
+            note = f"{MARK} These numbers were made at commit {commit}; code that could change them has changed since."
         notes[edition] = note or f"Made at commit {commit}; no code that could change these numbers has changed since."
-        for file in sorted(path.parent.rglob("*")):
+        for file in sorted(results.rglob("*")):
             if file.suffix in _LABELLERS and _update(file, _LABELLERS[file.suffix], note):
                 written.append(file)
     readme = root / "README.md"

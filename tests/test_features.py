@@ -9,7 +9,7 @@ import pytest
 
 from gexsent import features
 from gexsent.errors import DataError
-from gexsent.features import FeatureStore, extract
+from gexsent.features import FeatureStore, Output, extract
 
 WIDTH = 3
 LENGTHS = {"a": 2, "b": 0, "c": 5, "d": 1, "e": 3, "f": 4, "g": 1}
@@ -36,7 +36,8 @@ class Recorder:
 
 def store(folder, encode=arrays, **changes):
     settings = {"ids": IDS, "width": WIDTH, "fingerprint": "encoder", "shard_rows": 3} | changes
-    return extract(folder, settings.pop("ids"), encode, **settings)
+    output = Output(folder, settings.pop("width"), settings.pop("fingerprint"))
+    return extract([output], settings.pop("ids"), lambda ids: [encode(ids)], **settings)[0]
 
 
 def contents(folder):

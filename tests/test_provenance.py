@@ -96,12 +96,12 @@ def test_a_label_stands_on_every_table_and_notebook_and_goes_when_the_code_is_ba
     assert {path.name for path in provenance.label(project)} == {"mosi.md", "mosi.tex", "05.ipynb", "README.md"}
     found = results(project)
     assert found["mosi.md"].startswith("> **Older code.** These numbers were made at")
-    assert "has changed since, in: train.\n\n**Caption**" in found["mosi.md"]
-    assert "\\caption{\\textbf{Older code. " in found["mosi.tex"] and "in: train.} MAE.}" in found["mosi.tex"]
+    assert "; code that could change them has changed since.\n\n**Caption**" in found["mosi.md"]
+    assert "\\caption{\\textbf{Older code. " in found["mosi.tex"] and "has changed since.} MAE.}" in found["mosi.tex"]
     notebook = nbformat.reads(found["05.ipynb"], as_version=4)
     nbformat.validate(notebook)
     assert [cell.source[:14] for cell in notebook.cells] == ["**Older code.*", "# One"]
-    assert "in: train." in (project / "README.md").read_text()
+    assert "code that could change them has changed since." in (project / "README.md").read_text()
     assert provenance.label(project) == []
     (project / "gexsent/loop.py").write_text("B = 1\n")
     provenance.label(project)

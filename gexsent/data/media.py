@@ -1,7 +1,10 @@
 """Pictures and clips as users have them: odd modes, wrong extensions, broken files."""
 
 import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import av
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -117,6 +120,21 @@ def check(path: Path, kind: str) -> None:
         raise DataError(f"{path}: not a video that can be decoded: {_reason(error)}") from error
     if frame is None:
         raise DataError(f"{path}: no frame of the video stream can be decoded")
+
+
+Item, Loaded = TypeVar("Item"), TypeVar("Loaded")
+
+
+def ahead(load: Callable[[Item], Loaded], items: Iterable[Item]) -> Iterator[Loaded]:
+    """load(item) of each item, in order; the next one is loaded in a thread while the caller works with this one."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = None
+        for item in items:
+            coming, ready = pool.submit(load, item), coming
+            if ready is not None:
+                yield ready.result()
+        if coming is not None:
+            yield coming.result()
 
 
 def digest(path: Path) -> str:

@@ -18,7 +18,7 @@ def encode(
     texts: Sequence[str],
     choose: Callable[[Tensor], Tensor] | None = None,
     *,
-    batch_tokens: int = 4096,
+    batch_tokens: int | None = None,
 ) -> list[np.ndarray]:
     """As `encoder.encode`, with chosen tokens replaced by the tokenizer's mask, or where it has none, unknown token.
 
@@ -49,7 +49,7 @@ def encode(
     results = [np.zeros((0, encoder.width), np.float16)] * len(texts)
     rows = [row for row, text in enumerate(texts) if text.strip()]
     rows.sort(key=lambda row: len(sequences[row]))
-    size = max(1, batch_tokens // encoder.max_tokens)
+    size = max(1, (batch_tokens or encoder.batch_tokens) // encoder.max_tokens)
     for batch in (rows[start : start + size] for start in range(0, len(rows), size)):
         lengths = torch.tensor([len(sequences[row]) for row in batch])
         real = torch.arange(int(lengths.max())) < lengths[:, None]  # (B, L)

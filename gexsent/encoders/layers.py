@@ -21,6 +21,11 @@ from gexsent.errors import DataError
 DESCRIPTION, WEIGHTS = "text_layers.json", "text_layers.safetensors"
 
 
+def entering(output: BaseModelOutput, count: int) -> Tensor:
+    """The states (B, L, D) that enter the top `count` layers; the output holds those of the embeddings and of each layer."""
+    return output.hidden_states[-1 - count]
+
+
 class LowerLayers(nn.Module):
     """An encoder without its top `count` layers: `last_hidden_state` is what enters them."""
 
@@ -29,8 +34,7 @@ class LowerLayers(nn.Module):
         self.model, self.count, self.config = model, count, model.config
 
     def forward(self, **tokens: Tensor) -> BaseModelOutput:
-        states = self.model(**tokens, output_hidden_states=True).hidden_states  # of the embeddings, then of each layer
-        return BaseModelOutput(last_hidden_state=states[-1 - self.count])
+        return BaseModelOutput(last_hidden_state=entering(self.model(**tokens, output_hidden_states=True), self.count))
 
 
 class TopLayers(nn.Module):

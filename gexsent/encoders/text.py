@@ -9,12 +9,14 @@ from transformers import AutoModel, AutoTokenizer
 
 from gexsent import arithmetic
 from gexsent.encoders import tiny
-from gexsent.encoders.layers import LowerLayers, TopLayers
+from gexsent.encoders.layers import LowerLayers, TopLayers, entering
 from gexsent.encoders.weights import fingerprint, first_line, pick_dtype
 from gexsent.errors import DataError
 
 TINY = "tiny-modernbert"
 PROBE = ("two texts of", "unequal length show whether an encoder can be taken apart")
+# Measured on two cores: 2,048 tokens are encoded 1.5 times as fast as 8,192, which no longer fit the caches.
+BATCH_TOKENS = {"cpu": 2048, "cuda": 32_768}
 
 
 class TextEncoder:
@@ -36,31 +38,53 @@ class TextEncoder:
         return self.model.config.hidden_size
 
     @property
+    def batch_tokens(self) -> int:
+        """How many tokens at once suit the device."""
+        return BATCH_TOKENS[torch.device(self.device).type]
+
+    @property
     def fingerprint(self) -> str:
         """Digest of the weights, the vocabulary and the cut: equal for encoders that give equal features."""
         vocabulary = sorted(self.tokenizer.get_vocab().items())
         return fingerprint(self.model, vocabulary, self.max_tokens)
 
-    @torch.inference_mode()
     def encode_batch(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
         """B texts -> float32 states (B, L, width) on the CPU and mask (B, L), padded at the end."""
+        (states,), mask = self.states(texts, (0,))
+        return states, mask
+
+    @torch.inference_mode()
+    def states(self, texts: Sequence[str], counts: Sequence[int]) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """For each count the states that enter so many top layers, as `encode_batch` gives those of the whole; the mask."""
         tokens = self.tokenizer(
             list(texts), padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
         ).to(self.device)
-        states = self.model(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]).last_hidden_state
-        return states.float().cpu(), tokens["attention_mask"].bool().cpu()
+        inputs = {name: tokens[name] for name in ("input_ids", "attention_mask")}
+        output = self.model(**inputs, output_hidden_states=True) if any(counts) else self.model(**inputs)
+        depths = [entering(output, count) if count else output.last_hidden_state for count in counts]
+        return [states.float().cpu() for states in depths], tokens["attention_mask"].bool().cpu()
 
-    def encode(self, texts: Sequence[str], *, batch_tokens: int = 4096, progress: bool = False) -> list[np.ndarray]:
+    def encode(
+        self, texts: Sequence[str], *, batch_tokens: int | None = None, progress: bool = False
+    ) -> list[np.ndarray]:
         """N texts -> N arrays (L_i, width) float16, in the order given.
 
-        Texts of similar length share a batch of at most `batch_tokens` tokens, padding included.
+        Texts of similar length share a batch of at most `batch_tokens` tokens, padding included; by default as many as
+        suit the device.
         """
-        results: list[np.ndarray | None] = [None] * len(texts)
+        return self.encode_below((0,), texts, batch_tokens=batch_tokens, progress=progress)[0]
+
+    def encode_below(
+        self, counts: Sequence[int], texts: Sequence[str], *, batch_tokens: int | None = None, progress: bool = False
+    ) -> list[list[np.ndarray]]:
+        """For each count what `below(count).encode(texts)` gives, from one pass; a count of 0 is the whole encoder."""
+        results: list[list] = [[None] * len(texts) for _ in counts]
         bar = tqdm(total=len(texts), desc="text", disable=not progress)
-        for rows in self._batches(texts, batch_tokens):
-            states, mask = self.encode_batch([texts[row] for row in rows])
-            for row, state, real in zip(rows, states, mask, strict=True):
-                results[row] = state[real].numpy().astype(np.float16)
+        for rows in self._batches(texts, batch_tokens or self.batch_tokens):
+            depths, mask = self.states([texts[row] for row in rows], counts)
+            for result, states in zip(results, depths, strict=True):
+                for row, state, real in zip(rows, states, mask, strict=True):
+                    result[row] = state[real].numpy().astype(np.float16)
             bar.update(len(rows))
         bar.close()
         return results

@@ -15,6 +15,7 @@ from gexsent.encoders.weights import fingerprint, first_line, pick_dtype
 from gexsent.errors import DataError
 
 TINY = "tiny-clip"
+BATCH_IMAGES = {"cpu": 64, "cuda": 512}
 
 
 class VisionEncoder:
@@ -45,6 +46,11 @@ class VisionEncoder:
         """Digest of the weights and of the transform."""
         return fingerprint(self.tower, str(self.transform) if "object at" not in str(self.transform) else "")
 
+    @property
+    def batch_images(self) -> int:
+        """How many pictures at once suit the device."""
+        return BATCH_IMAGES[torch.device(self.device).type]
+
     @torch.inference_mode()
     def encode_images(self, images: Sequence[Image.Image]) -> list[np.ndarray]:
         """N images -> N arrays (1 + P, width) float16: the class token, then the patches row by row.
@@ -64,6 +70,13 @@ class VisionEncoder:
     def encode_frames(self, images: Sequence[Image.Image]) -> np.ndarray:
         """F frames -> (F, width) float16: CLIP's own embedding of each, not normalised to length 1."""
         return self.tower(self._pixels(images)).float().cpu().numpy().astype(np.float16)
+
+    def encode_clips(self, clips: Sequence[Sequence[Image.Image]]) -> list[np.ndarray]:
+        """N clips of frames -> N arrays as `encode_frames` gives, from one pass over all frames."""
+        if not clips:
+            return []
+        frames = self.encode_frames([frame for clip in clips for frame in clip])
+        return np.split(frames, np.cumsum([len(clip) for clip in clips])[:-1])
 
     def _pixels(self, images: Sequence[Image.Image]) -> Tensor:
         return torch.stack([self.transform(image) for image in images]).to(self.device, self.dtype)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from gexsent.data import media
 from gexsent.data.arrays import Ragged
@@ -14,7 +15,7 @@ from gexsent.encoders.record import EncoderRecord
 from gexsent.encoders.text import TextEncoder, load_text_encoder
 from gexsent.encoders.vision import load_vision_encoder
 from gexsent.errors import DataError
-from gexsent.features import FeatureStore, extract
+from gexsent.features import FeatureStore, Output, extract
 from gexsent.stages.prepare import read_table
 from gexsent.training.device import pick_device
 from gexsent.workspace import Workspace
@@ -63,36 +64,36 @@ def _text(workspace: Workspace, table: pd.DataFrame) -> tuple[FeatureStore, str]
         return store, store.fingerprint
     encoder = load_text_encoder(settings.text, max_tokens=settings.max_tokens, device=pick_device())
     fingerprint = encoder.fingerprint  # of all weights: it takes seconds for a large encoder
+    wanted = {"text": (0, fingerprint)}  # how many layers lie above, and what the states depend on
     if settings.tuned_layers:
-        lower, layers = encoder.split(settings.tuned_layers)
+        _, layers = encoder.split(settings.tuned_layers)
         (workspace.features / "text_lower" / DESCRIPTION).unlink(missing_ok=True)  # of other layers, until all is there
-        _encoded(workspace, "text_lower", table, lower, f"{fingerprint} below {settings.tuned_layers}")
+        wanted["text_lower"] = (settings.tuned_layers, f"{fingerprint} below {settings.tuned_layers}")
+    text, *_ = _encoded(workspace, wanted, table, encoder)
+    if settings.tuned_layers:
         layers.save(workspace.features / "text_lower")
-    return _encoded(workspace, "text", table, encoder, fingerprint), fingerprint
+    return text, fingerprint
 
 
 def _encoded(
-    workspace: Workspace, name: str, table: pd.DataFrame, encoder: TextEncoder, fingerprint: str
-) -> FeatureStore:
-    settings = workspace.params.encode
+    workspace: Workspace, wanted: dict[str, tuple[int, str]], table: pd.DataFrame, encoder: TextEncoder
+) -> list[FeatureStore]:
+    settings, counts = workspace.params.encode, [count for count, _ in wanted.values()]
     nothing = np.zeros((0, encoder.width), np.float16)
 
-    def encode(ids: Sequence[str]) -> list[np.ndarray]:
+    def encode(ids: Sequence[str]) -> list[list[np.ndarray]]:
         texts = table.loc[list(ids), "text"]
         spoken = [id_ for id_, text in texts.items() if text.strip()]
-        states = encoder.encode(texts[spoken].tolist(), batch_tokens=settings.batch_tokens, progress=True)
-        found = dict(zip(spoken, states, strict=True))
-        return [found.get(id_, nothing) for id_ in ids]
+        depths = encoder.encode_below(counts, texts[spoken].tolist(), batch_tokens=settings.batch_tokens, progress=True)
+        found = [dict(zip(spoken, states, strict=True)) for states in depths]
+        return [[states.get(id_, nothing) for id_ in ids] for states in found]
 
     content = hashlib.sha256("\n".join(table["text"]).encode()).hexdigest()
-    return extract(
-        workspace.features / name,
-        table.index.tolist(),
-        encode,
-        width=encoder.width,
-        fingerprint=f"{fingerprint} {content}",
-        label=f"{workspace.dataset} {name}",
-    )
+    outputs = [
+        Output(workspace.features / name, encoder.width, f"{fingerprint} {content}")
+        for name, (_, fingerprint) in wanted.items()
+    ]
+    return extract(outputs, table.index.tolist(), encode, label=f"{workspace.dataset} text")
 
 
 def _vision(workspace: Workspace, table: pd.DataFrame) -> tuple[FeatureStore, str | None]:
@@ -103,32 +104,31 @@ def _vision(workspace: Workspace, table: pd.DataFrame) -> tuple[FeatureStore, st
     encoder = load_vision_encoder(settings.vision, settings.vision_weights, device=pick_device())
     (kind,) = kinds  # a data set has images or clips
 
-    def encode(ids: Sequence[str]) -> list[np.ndarray]:
-        paths = {id_: workspace.raw / table.at[id_, "media"] for id_ in ids if table.at[id_, "kind"] == kind}
-        nothing = np.zeros((0, width), np.float16)
-        if kind == "clip":
-            return [
-                encoder.encode_frames(media.read_frames(paths[id_], settings.frames)[0]) if id_ in paths else nothing
-                for id_ in ids
-            ]
-        found, names = {}, list(paths)
-        for start in range(0, len(names), settings.batch_images):
-            part = names[start : start + settings.batch_images]
-            found |= zip(part, encoder.encode_images([media.open_image(paths[id_]) for id_ in part]), strict=True)
-        return [found.get(id_, nothing) for id_ in ids]
+    at_once = settings.batch_images or encoder.batch_images
+    if kind == "clip":
+        at_once = max(1, at_once // settings.frames)
+    encode_some = encoder.encode_images if kind == "image" else encoder.encode_clips
+
+    def load(id_: str) -> Image.Image | list[Image.Image]:
+        path = workspace.raw / table.at[id_, "media"]
+        return media.open_image(path) if kind == "image" else media.read_frames(path, settings.frames)[0]
+
+    def encode(ids: Sequence[str]) -> list[list[np.ndarray]]:
+        there = [id_ for id_ in ids if table.at[id_, "kind"] == kind]
+        parts = [there[start : start + at_once] for start in range(0, len(there), at_once)]
+        arrays = [
+            array for loaded in media.ahead(lambda part: [*map(load, part)], parts) for array in encode_some(loaded)
+        ]
+        found = dict(zip(there, arrays, strict=True))
+        return [[found.get(id_, np.zeros((0, width), np.float16)) for id_ in ids]]
 
     width = encoder.image_width if kind == "image" else encoder.frame_width
     fingerprint = encoder.fingerprint
     content = hashlib.sha256((workspace.source.read_text() + "\n".join(table["media"])).encode()).hexdigest()
-    store = extract(
-        workspace.features / "vision",
-        table.index.tolist(),
-        encode,
-        width=width,
-        fingerprint=f"{fingerprint} {settings.frames if kind == 'clip' else ''} {content}",
-        shard_rows=256,
-        label=f"{workspace.dataset} {kind}s",
+    output = Output(
+        workspace.features / "vision", width, f"{fingerprint} {settings.frames if kind == 'clip' else ''} {content}"
     )
+    (store,) = extract([output], table.index.tolist(), encode, shard_rows=256, label=f"{workspace.dataset} {kind}s")
     return store, fingerprint
 
 
@@ -137,11 +137,8 @@ def _brought(workspace: Workspace, modality: str, table: pd.DataFrame) -> Featur
     ids = table.index.tolist()
     ragged = Ragged.load_npz(workspace.found / f"{modality}.npz").align(ids)[0]
     rows = {id_: slice(*ragged.offsets[row : row + 2]) for row, id_ in enumerate(ids)}
-    return extract(
-        workspace.features / modality,
-        ids,
-        lambda part: [ragged.values[rows[id_]] for id_ in part],
-        width=ragged.values.shape[1],
-        fingerprint=hashlib.sha256(ragged.values.tobytes() + ragged.lengths.tobytes()).hexdigest(),
-        label=f"{workspace.dataset} {modality}",
-    )
+    content = hashlib.sha256(ragged.values.tobytes() + ragged.lengths.tobytes()).hexdigest()
+    output = Output(workspace.features / modality, ragged.values.shape[1], content)
+    label = f"{workspace.dataset} {modality}"
+    (store,) = extract([output], ids, lambda part: [[ragged.values[rows[id_]] for id_ in part]], label=label)
+    return store

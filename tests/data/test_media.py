@@ -1,9 +1,11 @@
+import threading
+
 import av
 import numpy as np
 import pytest
 from PIL import Image
 
-from gexsent.data.media import check, digest, open_image, read_frames, to_rgb
+from gexsent.data.media import ahead, check, digest, open_image, read_frames, to_rgb
 from gexsent.errors import DataError
 
 
@@ -223,3 +225,27 @@ def test_files_that_are_no_clip_are_refused(tmp_path):
 def test_digest_is_sha256(tmp_path):
     (tmp_path / "f").write_bytes(b"abc")
     assert digest(tmp_path / "f") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_the_next_is_loaded_while_the_caller_works_with_this_one():
+    loaded = {name: threading.Event() for name in "abc"}
+
+    def load(name):
+        loaded[name].set()
+        return name.upper()
+
+    seen = []
+    for item in ahead(load, "abc"):
+        seen.append(item)
+        coming = "abc"[len(seen) : len(seen) + 1]
+        assert not coming or loaded[coming].wait(timeout=60)  # although nobody has asked for it yet
+    assert seen == ["A", "B", "C"]
+    assert list(ahead(load, "")) == []
+
+
+def test_what_cannot_be_loaded_ends_the_loop_in_its_turn():
+    seen = []
+    with pytest.raises(ZeroDivisionError):
+        for item in ahead(lambda number: 1 / number, [1, 2, 0, 3]):
+            seen.append(item)
+    assert seen == [1, 0.5]

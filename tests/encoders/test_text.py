@@ -52,14 +52,14 @@ def test_batching_changes_nothing(tiny_text, batch_tokens):
 def test_batch_tokens_bounds_a_batch_with_its_padding(monkeypatch):
     encoder = load_text_encoder("tiny-modernbert", max_tokens=32)
     shapes = []
-    encode_batch = encoder.encode_batch
+    states = encoder.states
 
-    def watched(texts):
-        states, mask = encode_batch(texts)
+    def watched(texts, counts):
+        depths, mask = states(texts, counts)
         shapes.append(tuple(mask.shape))
-        return states, mask
+        return depths, mask
 
-    monkeypatch.setattr(encoder, "encode_batch", watched)
+    monkeypatch.setattr(encoder, "states", watched)
     encoder.encode(TEXTS * 3, batch_tokens=24)
     assert all(rows * length <= 24 for rows, length in shapes)
     assert sum(rows for rows, _ in shapes) == len(TEXTS) * 3
@@ -67,6 +67,24 @@ def test_batch_tokens_bounds_a_batch_with_its_padding(monkeypatch):
     shapes.clear()
     encoder.encode(TEXTS * 3, batch_tokens=10_000)
     assert [rows for rows, _ in shapes] == [len(TEXTS) * 3]
+
+
+def test_one_pass_gives_the_states_of_every_depth(tiny_text, monkeypatch):
+    passes = []
+    expected = {count: tiny_text.below(count).encode(TEXTS) for count in (1, 2)} | {0: tiny_text.encode(TEXTS)}
+    forward = tiny_text.model.forward
+    monkeypatch.setattr(tiny_text.model, "forward", lambda **inputs: passes.append(1) or forward(**inputs))
+    found = tiny_text.encode_below((0, 2, 1), TEXTS)
+    assert len(passes) == 1
+    for count, arrays in zip((0, 2, 1), found, strict=True):
+        for array, wanted in zip(arrays, expected[count], strict=True):
+            np.testing.assert_array_equal(array, wanted)
+
+
+def test_a_gpu_is_given_more_at_once_than_a_cpu():
+    encoder = load_text_encoder("tiny-modernbert", max_tokens=32)
+    on_a_cpu, encoder.device = encoder.batch_tokens, "cuda:0"
+    assert encoder.batch_tokens > on_a_cpu
 
 
 def test_a_text_longer_than_a_batch_still_gets_one(tiny_text):

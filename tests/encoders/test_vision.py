@@ -59,6 +59,15 @@ def test_an_image_alone_is_what_it_is_in_a_batch(tiny_vision):
         np.testing.assert_allclose(tiny_vision.encode_images([image])[0], array, atol=4e-3)
 
 
+def test_clips_of_unequal_length_in_one_pass_are_what_each_is_alone(tiny_vision):
+    clips = [[noise(seed) for seed in range(count)] for count in (1, 3, 2)]
+    found = tiny_vision.encode_clips(clips)
+    assert [len(frames) for frames in found] == [1, 3, 2]
+    for frames, clip in zip(found, clips, strict=True):
+        np.testing.assert_allclose(frames, tiny_vision.encode_frames(clip), atol=4e-3)
+    assert tiny_vision.encode_clips([]) == []
+
+
 def test_no_images_no_arrays(tiny_vision):
     assert tiny_vision.encode_images([]) == []
 

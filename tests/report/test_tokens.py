@@ -6,7 +6,7 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold
 
-from gexsent.features import extract
+from gexsent.features import Output, extract
 from gexsent.report import tokens
 from gexsent.report.style import EDITION_NOTES, use_style
 
@@ -26,10 +26,8 @@ def store(tmp_path):
     def make(arrays, name="store"):
         arrays = [np.asarray(array, np.float32) for array in arrays]
         content = {f"s{i}": array for i, array in enumerate(arrays)}
-        return extract(
-            tmp_path / name, list(content), lambda ids: [content[i] for i in ids], width=arrays[0].shape[1],
-            fingerprint=name, shard_rows=3,
-        )  # fmt: skip
+        output = Output(tmp_path / name, arrays[0].shape[1], name)
+        return extract([output], list(content), lambda ids: [[content[i] for i in ids]], shard_rows=3)[0]
 
     return make
 

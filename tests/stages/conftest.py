@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from gexsent.encoders.record import EncoderRecord
-from gexsent.features import extract
+from gexsent.features import Output, extract
 from gexsent.stages import fits, prepare, source
 from gexsent.workspace import open_workspace
 
@@ -55,7 +55,7 @@ def prepared(tmp_path_factory):
     prepare.run(workspace)
     ids = pd.read_parquet(workspace.table)["id"].tolist()
     for modality in ("text", "vision"):
-        extract(workspace.features / modality, ids, _vectors, width=WIDTH, fingerprint=modality)
+        extract([Output(workspace.features / modality, WIDTH, modality)], ids, lambda part: [_vectors(part)])
     EncoderRecord.of(workspace.params.encode, "text", "vision").write(workspace.features)
     return root
 

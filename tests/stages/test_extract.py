@@ -129,9 +129,9 @@ def test_max_tokens_and_frames_decide_the_number_of_tokens(open_data, change, te
 
 def test_batch_sizes_are_passed_on(open_data, monkeypatch):
     texts, pictures = [], []
-    encode_batch, encode_images = TextEncoder.encode_batch, VisionEncoder.encode_images
+    states, encode_images = TextEncoder.states, VisionEncoder.encode_images
     monkeypatch.setattr(
-        TextEncoder, "encode_batch", lambda self, part: texts.append(len(part)) or encode_batch(self, part)
+        TextEncoder, "states", lambda self, part, counts: texts.append(len(part)) or states(self, part, counts)
     )
     monkeypatch.setattr(
         VisionEncoder, "encode_images", lambda self, part: pictures.append(len(part)) or encode_images(self, part)
@@ -145,16 +145,16 @@ def test_a_second_run_encodes_nothing_and_a_changed_text_is_encoded_again(open_d
     workspace = open_data("memotion")
     before = extract.run(workspace)
     calls = []
-    encode = TextEncoder.encode
+    states = TextEncoder.states
     monkeypatch.setattr(
-        TextEncoder, "encode", lambda self, part, **options: calls.append(len(part)) or encode(self, part, **options)
+        TextEncoder, "states", lambda self, part, counts: calls.append(len(part)) or states(self, part, counts)
     )
     again = extract.run(workspace)
     assert calls == []
     assert [store.digest for store in again] == [store.digest for store in before]
     change_table(workspace, text="what a ghastly hotel")
     changed = extract.run(workspace)
-    assert calls == [30]
+    assert sum(calls) == 30
     assert changed[0].digest != before[0].digest
     assert changed[1].digest == before[1].digest
 
@@ -235,7 +235,7 @@ def test_layers_of_other_states_do_not_stay_when_the_stage_is_stopped(open_data,
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(TextEncoder, "encode", stop)
+    monkeypatch.setattr(TextEncoder, "encode_below", stop)
     with pytest.raises(KeyboardInterrupt):
         extract.run(workspace)
     assert not (workspace.features / "text_lower" / "text_layers.json").exists()

@@ -11,7 +11,7 @@ from transformers import BertConfig, BertModel
 
 from gexsent.encoders.layers import TopLayers
 from gexsent.errors import DataError
-from gexsent.features import FeatureStore, extract
+from gexsent.features import FeatureStore, Output, extract
 from gexsent.model import load_model
 from gexsent.stages import fits, prepare, train
 from gexsent.training import loop
@@ -52,9 +52,7 @@ def test_variants_with_modality_dropout_are_planned_last_and_where_samples_have_
     workspace = open_project(dropout_systems=["gexsent"], seeds=1)
     assert [job.config.system for job, *_ in train.jobs(workspace)] == ["gexsent", "text_only", "gexsent+dropout"]
     ids = pd.read_parquet(workspace.table)["id"].tolist()
-    extract(
-        workspace.features / "vision", ids, lambda part: [np.zeros((0, 5))] * len(part), width=5, fingerprint="none"
-    )
+    extract([Output(workspace.features / "vision", 5, "none")], ids, lambda part: [[np.zeros((0, 5))] * len(part)])
     assert [job.config.system for job, *_ in train.jobs(workspace)] == ["gexsent", "text_only"]
 
 
@@ -252,10 +250,10 @@ def test_a_fine_tuned_system_needs_its_layers(open_project):
     )
     TopLayers.of(BertModel(config), 1).save(folder)
     rows = dict(zip(text.ids, map(text.row, range(len(text.ids))), strict=True))
-    extract(folder, text.ids[:-1], lambda ids: [rows[id_] for id_ in ids], width=text.width, fingerprint="short")
+    extract([Output(folder, text.width, "short")], text.ids[:-1], lambda ids: [[rows[id_] for id_ in ids]])
     with pytest.raises(DataError, match="text_lower: other ids or lengths than those of the text; run the extract"):
         train.run(workspace)
-    extract(folder, text.ids, lambda ids: [rows[id_][::-1] for id_ in ids], width=text.width, fingerprint="lower")
+    extract([Output(folder, text.width, "lower")], text.ids, lambda ids: [[rows[id_][::-1] for id_ in ids]])
     frozen, tuned = [fit.job for fit in train.jobs(workspace)]
     assert torch.equal(tuned.samples.frozen_text.values, frozen.samples.text.values)
     assert not torch.equal(tuned.samples.text.values, frozen.samples.text.values)
