@@ -113,7 +113,7 @@ def _notebook(options: argparse.Namespace) -> None:
     sys.modules.setdefault("rfc3987_syntax", None)
     from gexsent import notebooks
 
-    workspace = open_workspace(options.edition, options.dataset or "mosi")
+    workspace = open_workspace(options.edition, options.dataset)
     _stay_on_the_cpu(workspace)
     notebooks.execute(options.name, workspace, per_dataset=options.dataset is not None)
 

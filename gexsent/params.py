@@ -15,9 +15,8 @@ from typing import Any
 
 import yaml
 
+from gexsent.datasets import SPECS
 from gexsent.errors import DataError
-
-DATASETS = ("mosi", "mosei", "memotion")
 
 
 @dataclass(frozen=True)
@@ -203,8 +202,8 @@ def load(path: Path, edition: str | None = None, dataset: str | None = None) -> 
     if not isinstance(edition, str) or edition not in editions:
         raise DataError(f"{path}: edition {edition!r} is not under editions: {', '.join(map(str, editions))}")
     datasets = raw["datasets"]
-    if not isinstance(datasets, list) or not datasets or any(name not in DATASETS for name in datasets):
-        raise DataError(f"{path}: datasets: expected some of {', '.join(DATASETS)}, found {datasets!r}")
+    if not isinstance(datasets, list) or not datasets or any(name not in list(SPECS) for name in datasets):
+        raise DataError(f"{path}: datasets: expected some of {', '.join(SPECS)}, found {datasets!r}")
     overrides = raw["editions"][edition]
     if not isinstance(overrides, dict) or set(overrides) != {*SECTIONS, "by_dataset"}:
         raise DataError(
@@ -225,8 +224,8 @@ def load(path: Path, edition: str | None = None, dataset: str | None = None) -> 
 
 def _by_dataset(values: Any, where: str) -> dict[str, dict]:
     # Every data set has its key, be it empty: DVC can then watch it.
-    if not isinstance(values, dict) or set(values) != set(DATASETS):
-        raise DataError(f"{where}: expected the data sets {', '.join(DATASETS)} ({{}} for no change)")
+    if not isinstance(values, dict) or set(values) != set(SPECS):
+        raise DataError(f"{where}: expected the data sets {', '.join(SPECS)} ({{}} for no change)")
     for dataset, sections in values.items():
         if not isinstance(sections, dict) or not set(sections) <= set(BY_DATASET):
             raise DataError(f"{where}.{dataset}: expected some of the sections {', '.join(BY_DATASET)}, or {{}}")

@@ -9,24 +9,20 @@ import numpy as np
 import torch
 from PIL import Image
 
+from gexsent import tasks
 from gexsent.data import media
+from gexsent.decode import decode
 from gexsent.encoders.record import EncoderRecord
 from gexsent.encoders.text import TextEncoder, load_text_encoder
 from gexsent.encoders.vision import VisionEncoder, load_vision_encoder
 from gexsent.errors import DataError
 from gexsent.model import Batch, FineTuned, ModelConfig, load_model
-from gexsent.tasks import CATEGORIES, SENTIMENTS, decode
+from gexsent.tasks import Task
 
 BROUGHT = "features"  # value of `text` in encoders.json where no encoder made them
 NEEDS = {
     "text_only": "this model uses the text alone: give a text",
     "vision_only": "this model uses what is seen alone: give an image, a clip or visual features",
-}
-LEVEL_NAMES = {
-    "humour": ("not funny", "funny", "very funny", "hilarious"),
-    "sarcasm": ("not sarcastic", "general", "twisted meaning", "very twisted"),
-    "offensive": ("not offensive", "slight", "very offensive", "hateful"),
-    "motivational": ("not motivational", "motivational"),
 }
 
 
@@ -41,11 +37,13 @@ class Predictor:
         self,
         model: torch.nn.Module,
         config: ModelConfig,
+        tasks: tuple[Task, ...],
         text: TextEncoder | None,
         vision: VisionEncoder | None,
         frames: int,
     ):
-        self.model, self.config, self.text, self.vision, self.frames = model.eval(), config, text, vision, frames
+        self.model, self.config, self.tasks = model.eval(), config, tasks
+        self.text, self.vision, self.frames = text, vision, frames
 
     @classmethod
     def from_pretrained(cls, name: str | Path) -> "Predictor":
@@ -60,6 +58,11 @@ class Predictor:
             folder = _download(str(name))
         record = EncoderRecord.read(folder)
         model, config = load_model(folder)
+        learned = tasks.load(folder)
+        if {task.name: task.outputs for task in learned} != config.outputs:
+            raise DataError(
+                f"{folder / tasks.NAME}: not the tasks of config.json, which are {', '.join(config.outputs)}"
+            )
         text = vision = None
         if record.text != BROUGHT:
             load = partial(load_text_encoder, record.text, max_tokens=record.max_tokens)
@@ -69,7 +72,7 @@ class Predictor:
         if record.vision is not None:
             load = partial(load_vision_encoder, record.vision, record.vision_weights)
             vision = _same(folder, record.vision, record.vision_fingerprint, load)
-        return cls(model, config, text, vision, record.frames)
+        return cls(model, config, learned, text, vision, record.frames)
 
     @torch.inference_mode()
     def __call__(
@@ -90,15 +93,16 @@ class Predictor:
             vision: (T, Dv) visual features, for a model that was trained on features brought along.
 
         Returns:
-            For each head of the model its prediction: intensity, on the scale from -3 to 3; sentiment with its
-            probabilities; humour, sarcasm, offensive, motivational with level and probability of being present.
+            The prediction for each label that the model has learned: a number, the name of a class, or of a graded label
+            {"level": 0, "name": …, "present": probability}; and {"probabilities": {label: {class: …}}} of the classes.
 
         Raises:
             DataError: more than one visual input, one that this model cannot read, nothing at all, or nothing of the one
                 modality that this model uses.
         """
         heads = self.model(self.batch(text, image=image, clip=clip, vision=vision)).heads
-        return _readable({name: column[0] for name, column in decode({k: v.numpy() for k, v in heads.items()}).items()})
+        columns = decode({name: value.numpy() for name, value in heads.items()}, self.tasks)
+        return _readable({name: column[0] for name, column in columns.items()}, self.tasks)
 
     def batch(
         self,
@@ -175,20 +179,21 @@ def _alone(tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return padded[None], torch.full((1, len(padded)), there)
 
 
-def _readable(columns: dict[str, Any]) -> dict[str, Any]:
+def _readable(columns: dict[str, Any], tasks: tuple[Task, ...]) -> dict[str, Any]:
     result: dict[str, Any] = {}
-    if "pred_intensity" in columns:
-        result["intensity"] = round(float(columns["pred_intensity"]), 4)
-    if "pred_sentiment" in columns:
-        names = dict(zip(SENTIMENTS, ("negative", "neutral", "positive"), strict=True))
-        result["sentiment"] = list(names.values())[int(columns["pred_sentiment"]) + 1]
-        result["probabilities"] = {name: round(float(columns[f"p_sentiment_{key}"]), 4) for key, name in names.items()}
-    for category in CATEGORIES:
-        if f"pred_{category}_level" in columns:
-            level = int(columns[f"pred_{category}_level"])
-            result[category] = {"level": level, "name": LEVEL_NAMES[category][level]}
-        if f"p_{category}_present" in columns:
-            result.setdefault(category, {})["present"] = round(float(columns[f"p_{category}_present"]), 4)
+    for task in tasks:
+        predicted = columns[f"pred_{task.name}"]
+        if task.kind == "regression":
+            result[task.label] = round(float(predicted), 4)
+        elif task.kind == "classes":
+            result[task.label] = task.classes[int(predicted) - task.first]
+            chances = {name: round(float(columns[f"p_{task.name}_{name}"]), 4) for name in task.classes}
+            result.setdefault("probabilities", {})[task.label] = chances
+        elif task.kind == "ordinal":
+            level = int(predicted)
+            result.setdefault(task.label, {}).update(level=level, name=task.classes[level - task.first])
+        else:
+            result.setdefault(task.label, {})["present"] = round(float(columns[f"p_{task.name}"]), 4)
     return result
 
 

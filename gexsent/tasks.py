@@ -1,81 +1,82 @@
-"""What can be predicted, and how raw head outputs become predictions.
+"""What can be predicted.
 
 Four kinds of task, each with its own number of outputs:
 
-* regression: one value.
-* classes: one logit a class.
+* regression: one value, in units of `scale` above `centre`.
+* classes: one logit per class.
 * binary: one logit, positive for "present".
-* ordinal: one logit for each threshold, logit k for "level > k". The level is the number of thresholds passed,
+* ordinal: one logit per threshold, logit k for "level > k". The level is the number of thresholds passed,
   counted from below up to the first that is not (Frank and Hall 2001).
+
+Which data set has which tasks stands in `datasets.py`, and how outputs become predictions in `decode.py`. Light to import.
 """
 
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
+from gexsent.digest import write_atomically
+from gexsent.errors import DataError
 
-CATEGORIES = ("humour", "sarcasm", "offensive", "motivational")
-LEVELS = {"humour": 4, "sarcasm": 4, "offensive": 4, "motivational": 2}
-SENTIMENTS = ("neg", "neu", "pos")  # labels -1, 0, 1
+if TYPE_CHECKING:
+    import numpy as np
+
+NAME = "tasks.json"
+KINDS = ("regression", "classes", "binary", "ordinal")
 
 
 @dataclass(frozen=True)
 class Task:
-    """One head: `label` is the column of the labels table that it learns from."""
+    """One head.
+
+    label: the column of the labels table that it learns from.
+    classes: what its classes or levels are called, from the lowest value of the label, which is `first`, upwards; of a
+        binary task the two of absent and present; none of a regression.
+    centre, scale: of a regression, what the head calls 0 and how much it calls 1.
+    """
 
     name: str
     kind: str
     outputs: int
     label: str
+    classes: tuple[str, ...] = ()
+    first: int = 0
+    centre: float = 0.0
+    scale: float = 1.0
 
-    def target(self, labels: np.ndarray) -> np.ndarray:
+    def target(self, labels: "np.ndarray") -> "np.ndarray":
         """Labels (N,) with NaN for missing -> float targets (N,) in this task's own terms, NaN kept."""
-        if self.kind == "classes":
-            return labels + 1.0  # -1, 0, 1 -> 0, 1, 2
+        if self.kind == "regression":
+            return (labels - self.centre) / self.scale
         if self.kind == "binary":
-            return np.where(np.isnan(labels), np.nan, labels > 0)
-        return labels
+            return labels.clip(max=1)  # any degree counts as present
+        return labels - self.first
 
 
-INTENSITY = Task("intensity", "regression", 1, "intensity")
-SENTIMENT = Task("sentiment", "classes", 3, "sentiment")
-PRESENT = tuple(Task(f"{c}_present", "binary", 1, c) for c in CATEGORIES)
-LEVEL = tuple(Task(f"{c}_level", "ordinal", LEVELS[c] - 1, c) for c in CATEGORIES)
-
-TASKS = {
-    "mosi": (INTENSITY, SENTIMENT),
-    "mosei": (INTENSITY, SENTIMENT),
-    "memotion": (SENTIMENT, *PRESENT, *LEVEL),
-}
+def save(tasks: Iterable[Task], folder: Path) -> None:
+    """Write tasks.json into a model's folder."""
+    write_atomically(folder / NAME, (json.dumps([asdict(task) for task in tasks], indent=2) + "\n").encode())
 
 
-def decode(outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Head outputs {task: (N, outputs)} -> prediction columns {column: (N,)}.
-
-    Probabilities come from the heads as they are. Where training corrected for uneven classes they refer to classes
-    that are equally frequent.
+def load(folder: Path) -> tuple[Task, ...]:
+    """What `save` wrote.
 
     Raises:
-        ValueError: an output is not finite, as after a training that diverged.
+        DataError: the file cannot be read, or does not describe tasks.
     """
-    columns: dict[str, np.ndarray] = {}
-    for name, raw in outputs.items():
-        raw = np.asarray(raw, np.float64)
-        if not np.isfinite(raw).all():
-            raise ValueError(f"{name}: the outputs hold NaN or infinity; the training of this model diverged")
-        if name == "intensity":
-            columns["pred_intensity"] = raw[:, 0].astype(np.float32)
-        elif name == "sentiment":
-            shifted = np.exp(raw - raw.max(1, keepdims=True))
-            probability = shifted / shifted.sum(1, keepdims=True)
-            columns["pred_sentiment"] = (probability.argmax(1) - 1).astype(np.int8)
-            for index, sentiment in enumerate(SENTIMENTS):
-                columns[f"p_sentiment_{sentiment}"] = probability[:, index].astype(np.float32)
-        elif name.endswith("_present"):
-            category = name.removesuffix("_present")
-            columns[f"p_{category}_present"] = np.exp(-np.logaddexp(0, -raw[:, 0])).astype(np.float32)
-            columns[f"pred_{category}_present"] = (raw[:, 0] > 0).astype(np.int8)
-        else:
-            category = name.removesuffix("_level")
-            passed = np.logical_and.accumulate(raw > 0, axis=1)
-            columns[f"pred_{category}_level"] = passed.sum(1).astype(np.int8)
-    return columns
+    path = folder / NAME
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read: {error}; expected the folder of a trained model") from error
+    names = {field.name for field in fields(Task)}
+    if not isinstance(values, list) or not all(isinstance(value, dict) and set(value) == names for value in values):
+        raise DataError(f"{path}: expected a list of tasks, each with the keys {', '.join(sorted(names))}")
+    tasks = tuple(Task(**{**value, "classes": tuple(value["classes"])}) for value in values)
+    for task in tasks:
+        outputs = {"classes": len(task.classes), "ordinal": len(task.classes) - 1}.get(task.kind, 1)
+        if task.kind not in KINDS or task.outputs != outputs:
+            raise DataError(f"{path}: {task.name}: {task.outputs} outputs do not fit {task.kind!r} and its classes")
+    return tasks

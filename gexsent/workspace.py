@@ -7,7 +7,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from gexsent import datasets
 from gexsent import params as params_module
+from gexsent.datasets import DatasetSpec
 from gexsent.errors import DataError
 from gexsent.params import Params
 
@@ -32,6 +34,11 @@ class Workspace:
     edition: str
     dataset: str
     params: Params
+
+    @property
+    def spec(self) -> DatasetSpec:
+        """What the data set is."""
+        return datasets.spec(self.dataset)
 
     @property
     def generated(self) -> bool:
@@ -130,14 +137,16 @@ def raw_root(root: Path, params: Params) -> Path:
     return (root / Path(os.environ.get("GEXSENT_DATA") or params.data.root).expanduser()).resolve()
 
 
-def open_workspace(edition: str | None = None, dataset: str = "mosi", root: Path | None = None) -> Workspace:
-    """The workspace of one edition (default: the one params.yaml names) and data set.
+def open_workspace(edition: str | None = None, dataset: str | None = None, root: Path | None = None) -> Workspace:
+    """The workspace of one edition (default: the one params.yaml names) and data set (default: the first it names).
 
     Raises:
         DataError: no project here, a fault in params.yaml, or an unknown data set.
     """
     root = root or project_root()
-    if dataset not in params_module.DATASETS:
-        raise DataError(f"unknown data set {dataset!r}; choose from {', '.join(params_module.DATASETS)}")
-    params = params_module.load(root / "params.yaml", edition, dataset)
+    path = root / "params.yaml"
+    if dataset is None:
+        dataset = params_module.load(path, edition).datasets[0]
+    datasets.spec(dataset)
+    params = params_module.load(path, edition, dataset)
     return Workspace(root, params.edition, dataset, params)

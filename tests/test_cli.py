@@ -10,7 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from gexsent import cli, notebooks, params
+from gexsent import cli, notebooks, params, tasks
+from gexsent.datasets import SPOKEN
 from gexsent.encoders.record import EncoderRecord
 from gexsent.encoders.text import load_text_encoder
 from gexsent.encoders.vision import load_vision_encoder
@@ -39,6 +40,7 @@ def fit(tmp_path_factory):
     )
     torch.manual_seed(0)
     save_model(build(config), config, folder)
+    tasks.save(SPOKEN, folder)
     EncoderRecord.of(encode, text.fingerprint, vision.fingerprint).write(folder)
     return folder
 

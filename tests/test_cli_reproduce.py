@@ -13,7 +13,8 @@ import pytest
 import yaml
 from dvc.exceptions import DvcException
 
-from gexsent import cli, params
+from gexsent import cli
+from gexsent.datasets import SPECS
 
 PROJECT = Path(__file__).parents[1]
 
@@ -209,7 +210,7 @@ def side_by_side(project, pipeline):
     matrix = {"matrix": {"edition": ["${edition}"], "dataset": ["mosi", "mosei", "memotion"]}}
     stages = yaml.safe_load((project / "dvc.yaml").read_text())["stages"]
     copy = "cp meet-${item.dataset} copy-${item.dataset} && ! grep -x ${item.dataset} lame"
-    joined = {"matrix": {"edition": ["${edition}"]}, "deps": [f"copy-{name}" for name in params.DATASETS]}
+    joined = {"matrix": {"edition": ["${edition}"]}, "deps": [f"copy-{name}" for name in SPECS]}
     last = {
         name: joined | {"cmd": f"{sys.executable} meet.py last {name} 2 && cat copy-* > {name}", "outs": [name]}
         for name in ("all", "both")
@@ -251,7 +252,7 @@ def last_two(result):
 @several_cores
 def test_data_sets_are_run_side_by_side_and_what_joins_them_last(project, side_by_side):
     first = side_by_side()
-    names = {f"{stage}@sample-{name}" for stage in ("meet", "copy") for name in params.DATASETS}
+    names = {f"{stage}@sample-{name}" for stage in ("meet", "copy") for name in SPECS}
     assert ran(first)[0] == "source@sample" and last_two(first) == {"all@sample", "both@sample"}
     assert names < set(ran(first))
     assert (project / "all").read_text() == (project / "both").read_text() == "memotionmoseimosi"

@@ -14,9 +14,10 @@ import yaml
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from gexsent import predictor
+from gexsent import tasks
 from gexsent.data import media
 from gexsent.data.arrays import Ragged
+from gexsent.datasets import LEVEL_NAMES, SENTIMENTS, SPOKEN
 from gexsent.encoders.layers import TopLayers
 from gexsent.encoders.text import load_text_encoder
 from gexsent.encoders.vision import load_vision_encoder
@@ -96,7 +97,8 @@ def alone(memes, tmp_path_factory):
     def load(system):
         _, config = load_model(memes[1])
         folder = tmp_path_factory.mktemp(system)
-        shutil.copy(memes[1] / "encoders.json", folder)
+        for name in ("encoders.json", "tasks.json"):
+            shutil.copy(memes[1] / name, folder)
         config = replace(config, system=system)
         save_model(build(config), config, folder)
         return Predictor.from_pretrained(folder)
@@ -136,9 +138,9 @@ def test_a_clip_is_scored_as_the_evaluate_stage_scored_it(clips, scores_clips, n
     row, wanted = stored(clips[0], number)
     found = scores_clips(row["text"], clip=clips[0].raw / row["media"])
     assert found["intensity"] == pytest.approx(wanted["pred_intensity"], abs=2e-3)
-    assert found["sentiment"] == ("negative", "neutral", "positive")[wanted["pred_sentiment"] + 1]
-    for name, key in (("negative", "neg"), ("neutral", "neu"), ("positive", "pos")):
-        assert found["probabilities"][name] == pytest.approx(wanted[f"p_sentiment_{key}"], abs=2e-3)
+    assert found["sentiment"] == SENTIMENTS[wanted["pred_sentiment"] + 1]
+    for name in SENTIMENTS:
+        assert found["probabilities"]["sentiment"][name] == pytest.approx(wanted[f"p_sentiment_{name}"], abs=2e-3)
     assert found.keys() == {"intensity", "sentiment", "probabilities"}
 
 
@@ -149,7 +151,7 @@ def test_a_fine_tuned_model_scores_as_the_evaluate_stage_did(tuned):
     row, wanted = stored(workspace, 3)
     found = score(row["text"], clip=workspace.raw / row["media"])
     assert found["intensity"] == pytest.approx(wanted["pred_intensity"], abs=2e-3)
-    assert found["probabilities"]["positive"] == pytest.approx(wanted["p_sentiment_pos"], abs=2e-3)
+    assert found["probabilities"]["sentiment"]["positive"] == pytest.approx(wanted["p_sentiment_positive"], abs=2e-3)
     start = TopLayers.load(workspace.features / "text_lower").state_dict()
     assert not any(torch.equal(value, start[name]) for name, value in score.model.text_layers.state_dict().items())
     score.model.text_layers.load_state_dict(start)
@@ -168,11 +170,11 @@ def test_a_meme_is_scored_as_the_evaluate_stage_scored_it(memes, scores_memes, n
     row, wanted = stored(memes[0], number)
     found = scores_memes(row["text"], image=memes[0].raw / row["media"])
     assert found.keys() == {"sentiment", "probabilities", "humour", "sarcasm", "offensive", "motivational"}
-    assert found["probabilities"]["positive"] == pytest.approx(wanted["p_sentiment_pos"], abs=2e-3)
-    assert sum(found["probabilities"].values()) == pytest.approx(1, abs=2e-4)
+    assert found["probabilities"]["sentiment"]["positive"] == pytest.approx(wanted["p_sentiment_positive"], abs=2e-3)
+    assert sum(found["probabilities"]["sentiment"].values()) == pytest.approx(1, abs=2e-4)
     for category in ("humour", "sarcasm", "offensive", "motivational"):
         assert found[category]["level"] == wanted[f"pred_{category}_level"]
-        assert found[category]["name"] == predictor.LEVEL_NAMES[category][wanted[f"pred_{category}_level"]]
+        assert found[category]["name"] == LEVEL_NAMES[category][wanted[f"pred_{category}_level"]]
         assert found[category]["present"] == pytest.approx(wanted[f"p_{category}_present"], abs=2e-3)
 
 
@@ -310,7 +312,7 @@ def test_a_model_without_encoders_says_what_to_pass(without_encoders):
         model(np.zeros((2, 4)))
 
 
-@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "encoders.json"])
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "encoders.json", "tasks.json"])
 def test_a_missing_file_is_named(copy, name):
     (copy / name).unlink()
     with pytest.raises(DataError, match=name.replace(".", r"\.")):
@@ -322,6 +324,14 @@ def test_an_unknown_key_is_named(copy, name):
     values = json.loads((copy / name).read_text())
     (copy / name).write_text(json.dumps(values | {"surprise": 1}))
     with pytest.raises(DataError, match=r"json: unknown or missing key 'surprise'"):
+        Predictor.from_pretrained(copy)
+
+
+def test_tasks_of_another_model_are_refused(copy):
+    tasks.save(SPOKEN, copy)
+    with pytest.raises(
+        DataError, match=r"tasks\.json: not the tasks of config\.json, which are sentiment, humour_present"
+    ):
         Predictor.from_pretrained(copy)
 
 

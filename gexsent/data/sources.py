@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gexsent import datasets
 from gexsent.errors import DataError
 
 if TYPE_CHECKING:
@@ -17,13 +18,6 @@ if TYPE_CHECKING:
 
 DIGEST_LIMIT = 64 * 2**20  # larger files are known by name and size
 IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"}
-
-WHERE = {
-    "mosi": "label.csv and Raw/ from the CMU-MOSI folder of MMSA (github.com/thuiar/MMSA), or its feature pickles",
-    "mosei": "label.csv and Raw/ from the CMU-MOSEI folder of MMSA (github.com/thuiar/MMSA), or its feature pickles",
-    "memotion": "memotion_dataset_7k of SemEval-2020 Task 8 (search Kaggle for 'Memotion Dataset 7k')",
-}
-MEDIA_FOLDERS = {"mosi": ("Raw",), "mosei": ("Raw",), "memotion": ("images", "images_test")}
 
 
 @dataclass(frozen=True)
@@ -41,7 +35,8 @@ class Found:
 def find(dataset: str, root: Path) -> Found:
     """Look, without reading: names of files decide. Absent data give a Found without layouts, never an error."""
     layouts, files, lacking = [], [], []
-    if dataset == "memotion":
+    spec = datasets.spec(dataset)
+    if spec.layout == "memes":
         folder = root / "memotion_dataset_7k" if (root / "memotion_dataset_7k" / "labels.csv").is_file() else root
         if (folder / "labels.csv").is_file():
             layouts.append("memotion")
@@ -82,7 +77,7 @@ def find(dataset: str, root: Path) -> Found:
     brought = {m: [path for home in homes for path in home.glob(f"{m}*.npz")] for m in ("text", "vision")}
     features = {m: max(paths, key=lambda path: path.name) for m, paths in brought.items() if paths}
     if not layouts:
-        lacking.append(WHERE[dataset])
+        lacking.append(spec.where)
     return Found(dataset, root, tuple(layouts), tuple(files), features, tuple(lacking))
 
 
@@ -91,7 +86,7 @@ def fingerprint(dataset: str, root: Path) -> dict:
     found = find(dataset, root)
     media = []
     home = found.files[0].parent if found.files else root
-    for name in MEDIA_FOLDERS[dataset]:
+    for name in datasets.spec(dataset).media:
         media += [p for p in sorted((home / name).rglob("*")) if p.is_file()]
     listing = "\n".join(f"{path.relative_to(root).as_posix()} {path.stat().st_size}" for path in media)
     return {
@@ -130,7 +125,7 @@ def read(dataset: str, root: Path, *, seed: int, max_bad: float = 0.05, verify_m
 
     found = find(dataset, root)
     if not found.layouts:
-        raise DataError(f"{root}: nothing found for {dataset}; it takes {WHERE[dataset]}")
+        raise DataError(f"{root}: nothing found for {dataset}; it takes {datasets.spec(dataset).where}")
     layout, quarantine = found.layouts[0], table.Quarantine()
     features: dict[str, Ragged] = {}
     if layout == "memotion":

@@ -6,18 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from gexsent import datasets
 from gexsent.data.arrays import Ragged
 from gexsent.errors import DataError
 
 SAMPLE_COLUMNS = ["id", "group", "split", "text", "media", "kind"]
-LABEL_RANGES = {
-    "intensity": (-3.0, 3.0),
-    "sentiment": (-1, 1),
-    "humour": (0, 3),
-    "sarcasm": (0, 3),
-    "offensive": (0, 3),
-    "motivational": (0, 1),
-}
 OFFICIAL = ("train", "valid", "test")
 BLOCKS = tuple(f"block{index}" for index in range(10))
 LEFT_OUT = "left out"
@@ -71,7 +64,7 @@ class Dataset:
     """One data set as read.
 
     samples: id, group, split, text, media (path relative to root, "" for none), kind ("none", "image" or "clip").
-    labels: id and some of the columns of LABEL_RANGES, missing ones NaN or <NA>.
+    labels: id and some of the labels of the data set's tasks, missing ones NaN or <NA>.
     features: features found beside the data, {modality: Ragged}.
     """
 
@@ -117,8 +110,9 @@ def check(dataset: Dataset) -> None:
             f"{name}: {len(shared)} groups lie in more than one split, such as {', '.join(shared[:3])}: "
             "training would see what it is tested on; use the official split"
         )
-    for column in labels.columns.drop("id"):
-        low, high = LABEL_RANGES[column]
+    for column, (low, high) in datasets.spec(name).limits.items():
+        if column not in labels:
+            continue
         known = labels[column].dropna()
         if not known.between(low, high).all():
             raise DataError(f"{name}: {column} outside [{low}, {high}]")

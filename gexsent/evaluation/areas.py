@@ -11,13 +11,13 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 
+from gexsent import datasets
 from gexsent.evaluation import compare
 from gexsent.evaluation.compare import Bootstrap
-from gexsent.evaluation.measures import MEASURES
+from gexsent.evaluation.measures import measures
 from gexsent.evaluation.robustness import LEVELS, WHOLE, Columns, Condition, Fit
 from gexsent.model.build import DROPOUT
 
-HEADLINES = {"mosi": ("mae",), "mosei": ("mae",), "memotion": ("macro_f1_a", "macro_f1_b", "macro_f1_c")}
 Outcomes = Mapping[Fit, Mapping[Condition, Columns]]
 
 
@@ -56,7 +56,7 @@ def score(
         labels: with `group`.
 
     Returns:
-        Columns system, seed, protocol, level, draw, and the metrics of MEASURES, a row a fit and condition; and
+        Columns system, seed, protocol, level, draw, and the metrics of `measures`, a row a fit and condition; and
         {(protocol, metric): Bootstrap of the area of every system}.
     """
     by_group = labels.reset_index(drop=True).sort_values(["group", "partition", "id"])
@@ -69,12 +69,14 @@ def score(
     }
     names = protocols(outcomes)
     records: list[dict] = []
-    point: dict[tuple[str, str], dict[str, float]] = {(p, m): {} for p in names for m in HEADLINES[dataset]}
+    point: dict[tuple[str, str], dict[str, float]] = {
+        (p, m): {} for p in names for m in datasets.spec(dataset).headlines
+    }
     drawn: dict[tuple[str, str], dict[str, np.ndarray]] = {key: {} for key in point}
     seeds: dict[str, int] = {}
     for system, runs in _by_system(outcomes):
         rows = _rows(values, [{name: v[order] for name, v in columns.items()} for columns in runs.values()])
-        known = {name: measure for name, measure in MEASURES[dataset].items() if measure.is_known(rows)}
+        known = {name: measure for name, measure in measures(dataset).items() if measure.is_known(rows)}
         sums = {}
         for name, measure in known.items():
             terms = measure.terms(rows).reshape(len(runs), len(labels), -1)  # (K, N, T)
@@ -83,7 +85,7 @@ def score(
         for k, (fit_seed, condition) in enumerate(runs):
             record = {"system": system, "seed": fit_seed} | asdict(condition)
             records.append(record | {name: values[k] for name, values in scores.items()})
-        headlines = {name: known[name] for name in HEADLINES[dataset] if name in known}
+        headlines = {name: known[name] for name in datasets.spec(dataset).headlines if name in known}
         resampled = compare.score_draws(
             headlines, {n: sums[n] for n in headlines}, len(starts), draws, seed
         )  # (draws, K)
@@ -154,20 +156,21 @@ def _against(boots: Mapping[str, Bootstrap]) -> pd.DataFrame:
 
 
 def in_conflict(outcomes: Outcomes, dataset: str) -> np.ndarray | None:
-    """(N,) bool: the sign (MOSI, MOSEI) or class (Memotion) of text alone and of vision alone differ, each on the mean
-    over its seeds; None where one of them was not trained. A predicted intensity of exactly 0 has no sign."""
+    """(N,) bool: the class, or the sign of the intensity, of text alone and of vision alone differ, each on the mean over
+    its seeds; None where one of them was not trained. A predicted intensity of exactly 0 has no sign."""
+    main = datasets.spec(dataset).main
     views = {}
     for system in ("text_only", "vision_only"):
         whole = [found[Condition(WHOLE, 0.0)] for (name, _), found in outcomes.items() if name == system]
         if not whole:
             return None
-        if dataset == "memotion":
-            names = [name for name in whole[0] if name.startswith("p_sentiment_")]
+        if main.kind == "classes":
+            names = [f"p_{main.name}_{class_}" for class_ in main.classes]
             views[system] = np.mean([[columns[name] for name in names] for columns in whole], axis=0).argmax(0)
         else:
-            views[system] = np.sign(np.mean([columns["pred_intensity"] for columns in whole], axis=0))
+            views[system] = np.sign(np.mean([columns[f"pred_{main.name}"] for columns in whole], axis=0))
     text, vision = views["text_only"], views["vision_only"]
-    return text != vision if dataset == "memotion" else text * vision < 0
+    return text != vision if main.kind == "classes" else text * vision < 0
 
 
 def conflict(outcomes: Outcomes, labels: pd.DataFrame, dataset: str, subset: np.ndarray) -> pd.DataFrame:
@@ -187,7 +190,7 @@ def conflict(outcomes: Outcomes, labels: pd.DataFrame, dataset: str, subset: np.
             continue
         keys = rows[["partition", "id"]]
         boots = compare.bootstrap(whole.merge(keys, on=["partition", "id"]), rows, dataset)
-        boots = {name: boots[name] for name in HEADLINES[dataset] if name in boots}
+        boots = {name: boots[name] for name in datasets.spec(dataset).headlines if name in boots}
         part = _against(boots)
         part.insert(0, "where", where)
         part.insert(1, "rows", len(rows))

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from gexsent.evaluation.measures import MEASURES, Measure
+from gexsent.evaluation.measures import Measure, measures
 from gexsent.evaluation.metrics import MetricWarning
 from gexsent.systems import REFERENCES, members
 
@@ -58,24 +58,25 @@ def bootstrap(
     # By name, so that the draws do not depend on the order of the rows; then the rows of a group lie together.
     labels = labels.sort_values(["group", "partition", "id"], ignore_index=True)
     starts = np.flatnonzero(labels["group"].ne(labels["group"].shift()).to_numpy())
-    sums: dict[str, dict[tuple[str, int], np.ndarray]] = {metric: {} for metric in MEASURES[dataset]}
+    known = measures(dataset)
+    sums: dict[str, dict[tuple[str, int], np.ndarray]] = {metric: {} for metric in known}
     for (system, fit_seed), part in predictions.groupby(["system", "seed"], sort=False):
         rows = labels.merge(part, on=["partition", "id"], how="inner", validate="one_to_one")
         if len(rows) != len(labels):
             raise ValueError(f"{system}, seed {fit_seed}: {len(labels) - len(rows)} test rows have no prediction")
-        for metric, measure in MEASURES[dataset].items():
+        for metric, measure in known.items():
             if measure.is_known(rows):
                 sums[metric][system, fit_seed] = np.add.reduceat(measure.terms(rows), starts, axis=0)
     found = {metric: columns for metric, columns in sums.items() if columns}
-    measures = {metric: MEASURES[dataset][metric] for metric in found}
+    known = {metric: known[metric] for metric in found}
     matrices = {metric: np.stack(list(columns.values()), axis=1) for metric, columns in found.items()}  # (G, fits, T)
-    scores = score_draws(measures, matrices, len(starts), draws, seed)
+    scores = score_draws(known, matrices, len(starts), draws, seed)
     result = {}
     for metric, columns in found.items():
         fits: dict[str, list[int]] = {}  # system -> its columns, one a seed
         for column, (system, _) in enumerate(columns):
             fits.setdefault(system, []).append(column)
-        point = measures[metric].score(matrices[metric].sum(0))
+        point = known[metric].score(matrices[metric].sum(0))
         # A seed whose score is undefined makes the mean undefined, as in the tables: leaving it out would flatter.
         result[metric] = Bootstrap(
             point=pd.Series({system: point[index].mean() for system, index in fits.items()}),

@@ -10,8 +10,9 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
-from gexsent.evaluation.score import SENTIMENT_CLASSES
-from gexsent.tasks import CATEGORIES, LEVELS
+from gexsent import datasets
+from gexsent.datasets import LEVEL, PRESENT, SENTIMENT
+from gexsent.tasks import Task
 
 # Least share of a variance, in units of the largest squared deviation, that is not rounding: below it, values are equal.
 NOISE = 1e-12
@@ -128,19 +129,25 @@ def _standard(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     return centred / (np.abs(centred).max() or 1)
 
 
-_INTENSITY = ("pred_intensity", "intensity")
-_SENTIMENT = ("pred_sentiment", "sentiment", tuple(SENTIMENT_CLASSES))
-_SPOKEN = {
-    "mae": MeanError(*_INTENSITY),
-    "corr": Correlation(*_INTENSITY),
-    "macro_f1_3": MacroF1((_SENTIMENT,)),
-}
-MEASURES: dict[str, dict[str, Measure]] = {
-    "mosi": _SPOKEN,
-    "mosei": _SPOKEN,
-    "memotion": {
-        "macro_f1_a": MacroF1((_SENTIMENT,)),
-        "macro_f1_b": MacroF1(tuple((f"pred_{c}_present", c, (0, 1)) for c in CATEGORIES)),
-        "macro_f1_c": MacroF1(tuple((f"pred_{c}_level", c, tuple(range(LEVELS[c]))) for c in CATEGORIES)),
-    },
-}
+def measures(dataset: str) -> dict[str, Measure]:
+    """{metric: its measure} of a data set."""
+    spec = datasets.spec(dataset)
+    if spec.has_categories:
+        return {
+            spec.score_names(SENTIMENT)[0]: MacroF1((_classes(SENTIMENT),)),
+            "macro_f1_b": MacroF1(tuple(map(_classes, PRESENT))),
+            "macro_f1_c": MacroF1(tuple(map(_classes, LEVEL))),
+        }
+    found: dict[str, Measure] = {}
+    for task in spec.tasks:
+        first, second = spec.score_names(task)
+        if task.kind == "regression":
+            found |= {first: MeanError(f"pred_{task.name}", task.label)}
+            found |= {second: Correlation(f"pred_{task.name}", task.label)}
+        else:
+            found[first] = MacroF1((_classes(task),))
+    return found
+
+
+def _classes(task: Task) -> tuple[str, str, tuple[int, ...]]:
+    return f"pred_{task.name}", task.label, tuple(range(task.first, task.first + len(task.classes)))

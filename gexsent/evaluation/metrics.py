@@ -37,7 +37,7 @@ def intensity(pred: np.ndarray, true: np.ndarray) -> dict[str, float]:
         warnings.warn("Acc-2 and F1 non-0 are undefined: every label is 0", MetricWarning, stacklevel=2)
     scores = {
         "mae": float(np.abs(pred - true).mean()),
-        "corr": _pearson(pred, true),
+        "corr": correlation(pred, true),
         "acc7": 100 * float((_rounded(pred, 3) == _rounded(true, 3)).mean()),
         "acc5": 100 * float((_rounded(pred, 2) == _rounded(true, 2)).mean()),
     }
@@ -51,7 +51,8 @@ def _rounded(values: np.ndarray, limit: int) -> np.ndarray:
     return np.round(np.clip(values, -limit, limit))  # numpy rounds halves to even, as MMSA does
 
 
-def _pearson(pred: np.ndarray, true: np.ndarray) -> float:
+def correlation(pred: np.ndarray, true: np.ndarray) -> float:
+    """Pearson's; NaN with a MetricWarning where either side is constant."""
     if np.ptp(pred) == 0 or np.ptp(true) == 0:
         warnings.warn("Corr is undefined: the predictions or the labels are constant", MetricWarning, stacklevel=3)
         return float("nan")

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from gexsent.datasets import CATEGORIES
 from gexsent.evaluation.score import seed_scores
-from gexsent.tasks import CATEGORIES
 
 
 def deal(units: pd.Series, sizes: Mapping[str, int], seed: int) -> pd.Series:

@@ -7,7 +7,7 @@ seed of its own, so that every system meets the same damage and a batch's size o
 at a level is lost at each higher one too.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -15,8 +15,9 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from gexsent import tasks
+from gexsent.decode import decode
 from gexsent.model import Batch, Output
+from gexsent.tasks import Task
 from gexsent.training.data import Samples, Tokens, in_order
 
 # Protocol -> levels, the first of which is no damage.
@@ -153,6 +154,7 @@ def predict(
     models: Mapping[Fit, nn.Module],
     views: Iterable[tuple[Condition, Samples | Damaged]],
     rows: Tensor,
+    tasks: Sequence[Task],
     *,
     draws: int,
     batch: int,
@@ -167,7 +169,7 @@ def predict(
         for fit, model in models.items():
             shared = condition.protocol in (WHOLE, "no_text", "no_vision")
             if shared or condition.draw in draws_of(seeds.index(fit[1]), len(seeds), draws):
-                yield condition, fit, forward(model, seen)
+                yield condition, fit, forward(model, seen, tasks)
 
 
 def inputs(view: Samples | Damaged, rows: Tensor, *, batch: int) -> Iterator[tuple[Tensor, Batch]]:
@@ -177,7 +179,7 @@ def inputs(view: Samples | Damaged, rows: Tensor, *, batch: int) -> Iterator[tup
 
 
 @torch.inference_mode()
-def forward(model: nn.Module, seen: Iterable[tuple[Tensor, Batch]]) -> dict[str, np.ndarray]:
+def forward(model: nn.Module, seen: Iterable[tuple[Tensor, Batch]], tasks: Sequence[Task]) -> dict[str, np.ndarray]:
     """Prediction columns (N,) for the rows that `inputs` were made of, in their order.
 
     Of a model whose experts stand in groups also `share_<group>` of each, and `gate_<modality>`: the mean gate over the
@@ -195,7 +197,7 @@ def forward(model: nn.Module, seen: Iterable[tuple[Tensor, Batch]]) -> dict[str,
         {name: torch.cat([part[name] for part in parts])[back].numpy() for name in parts[0]}
         for parts in (heads, routes)
     )
-    return tasks.decode(heads) | routes
+    return decode(heads, tasks) | routes
 
 
 def _routes(output: Output, batch: Batch) -> dict[str, Tensor]:

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from gexsent import datasets
+from gexsent.datasets import LEVEL, PRESENT
 from gexsent.digest import write_atomically
 from gexsent.evaluation import metrics
-from gexsent.tasks import CATEGORIES, LEVELS
-
-SENTIMENT_CLASSES = [-1, 0, 1]
+from gexsent.tasks import Task
 
 
 def dataset_metrics(rows: pd.DataFrame, dataset: str) -> dict[str, float]:
@@ -21,48 +21,59 @@ def dataset_metrics(rows: pd.DataFrame, dataset: str) -> dict[str, float]:
     Rows without a label are left out of that metric alone. A metric without any label, or without predictions, is left
     out whole, and with it the mean that it would be part of.
     """
-    if dataset == "memotion":
-        return _macro_f1(rows, "pred_sentiment", "sentiment", "a", SENTIMENT_CLASSES) | _categories(rows)
+    spec = datasets.spec(dataset)
     scores: dict[str, float] = {}
-    if (known := _known(rows, "pred_intensity", "intensity")) is not None:
-        scores = metrics.intensity(known["pred_intensity"].to_numpy(), known["intensity"].to_numpy())
-    return scores | _macro_f1(rows, "pred_sentiment", "sentiment", "3", SENTIMENT_CLASSES)
+    for task in spec.tasks:
+        if task in (*PRESENT, *LEVEL):
+            continue
+        known, names = _known(rows, task), spec.score_names(task)
+        if known is None:
+            continue
+        if task.kind != "regression":
+            scores |= _macro_f1(known, task, names)
+        elif task == datasets.INTENSITY:
+            scores |= metrics.intensity(known["pred_intensity"].to_numpy(), known["intensity"].to_numpy())
+        else:
+            pred, true = (known[name].to_numpy(np.float64) for name in (f"pred_{task.name}", task.label))
+            scores |= dict(
+                zip(names, (float(np.abs(pred - true).mean()), metrics.correlation(pred, true)), strict=True)
+            )
+    return scores | (_categories(rows) if spec.has_categories else {})
 
 
 def _categories(rows: pd.DataFrame) -> dict[str, float]:
-    """Memotion's tasks B (present or absent) and C (levels): the mean over the four categories, then each of them."""
+    """SemEval's tasks B (present or absent) and C (levels): the mean over the four categories, then each of them."""
     scores: dict[str, float] = {}
-    present = rows.assign(**{c: rows[c].clip(upper=1) for c in CATEGORIES if c in rows})
-    for task, frame, column in (("b", present, "present"), ("c", rows, "level")):
-        found: dict[str, float] = {}
-        for category in CATEGORIES:
-            classes = [0, 1] if task == "b" else list(range(LEVELS[category]))
-            found |= _macro_f1(frame, f"pred_{category}_{column}", category, f"{task}_{category}", classes)
-        by_category = {name: value for name, value in found.items() if name.startswith("macro_f1")}
-        if len(by_category) == len(CATEGORIES):
-            scores[f"macro_f1_{task}"] = float(np.mean(list(by_category.values())))
+    present = rows.assign(**{task.label: rows[task.label].clip(upper=1) for task in PRESENT if task.label in rows})
+    for letter, frame, tasks in (("b", present, PRESENT), ("c", rows, LEVEL)):
+        by_category: dict[str, float] = {}
+        for task in tasks:
+            if (known := _known(frame, task)) is not None:
+                name = f"macro_f1_{letter}_{task.label}"
+                by_category[name] = _macro_f1(known, task, (name, "accuracy"))[name]
+        if len(by_category) == len(tasks):
+            scores[f"macro_f1_{letter}"] = float(np.mean(list(by_category.values())))
         scores |= by_category
     return scores
 
 
-def _macro_f1(rows: pd.DataFrame, pred: str, true: str, suffix: str, classes: list[int]) -> dict[str, float]:
-    """macro_f1_<suffix> and acc_<suffix> over the rows with a label; nothing where there is none."""
-    known = _known(rows, pred, true)
-    if known is None:
-        return {}
-    predicted, labels = (known[column].to_numpy(np.int64) for column in (pred, true))
+def _macro_f1(known: pd.DataFrame, task: Task, names: tuple[str, str]) -> dict[str, float]:
+    """Macro-F1 and accuracy by these names, over rows with a label."""
+    predicted, labels = (known[column].to_numpy(np.int64) for column in (f"pred_{task.name}", task.label))
+    classes = list(range(task.first, task.first + len(task.classes)))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", metrics.MetricWarning)
         score = metrics.macro_f1(predicted, labels, classes)
     for warning in caught:  # one data set has up to nine of these: say which
-        warnings.warn(f"macro_f1_{suffix}: {warning.message}", warning.category, stacklevel=2)
-    return {f"macro_f1_{suffix}": score, f"acc_{suffix}": metrics.accuracy(predicted, labels)}
+        warnings.warn(f"{names[0]}: {warning.message}", warning.category, stacklevel=2)
+    return dict(zip(names, (score, metrics.accuracy(predicted, labels)), strict=True))
 
 
-def _known(rows: pd.DataFrame, pred: str, true: str) -> pd.DataFrame | None:
-    if pred not in rows or true not in rows or rows[true].isna().all():
+def _known(rows: pd.DataFrame, task: Task) -> pd.DataFrame | None:
+    """The rows with a label; None where there is none, or no prediction."""
+    if f"pred_{task.name}" not in rows or task.label not in rows or rows[task.label].isna().all():
         return None
-    return rows[rows[true].notna()]
+    return rows[rows[task.label].notna()]
 
 
 def seed_scores(predictions: pd.DataFrame, labels: pd.DataFrame, dataset: str) -> pd.DataFrame:

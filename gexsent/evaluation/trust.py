@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from gexsent.datasets import SENTIMENT, SENTIMENTS
 from gexsent.evaluation import calibration, conformal, selective, subgroups
 from gexsent.evaluation.calibration import Scaling
 from gexsent.evaluation.compare import count_groups
@@ -24,7 +25,7 @@ STORED, TEMPERATURE, BIAS = "as stored", "temperature", "temperature and bias"
 GRID = np.linspace(0.02, 1, 50)  # coverages at which curves are kept
 # High values of these mean trust; whether those of another signal do is for validation rows to say.
 DIRECTED = ("confidence", "agreement")
-SENTIMENT_NAMES = {-1: "negative", 0: "neutral", 1: "positive"}
+SENTIMENT_NAMES = dict(enumerate(SENTIMENTS, SENTIMENT.first))
 
 
 @dataclass(frozen=True)

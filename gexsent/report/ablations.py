@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from gexsent import datasets
 from gexsent.evaluation.compare import DRAWS
-from gexsent.report.columns import LAYOUTS, Column
+from gexsent.report.columns import Column, tables
 from gexsent.report.comparisons import ONE_SEED, WHAT_VARIES, interval
 from gexsent.report.plain import PlainTable
 from gexsent.report.scores import ALPHA, Scores
-from gexsent.report.style import DATASET_NAMES, EDITION_NOTES, system_name
+from gexsent.report.style import EDITION_NOTES, system_name
 from gexsent.report.tables import DIRECTION, NOTHING, format_cell
 from gexsent.systems import REFERENCES, family, members
 
@@ -43,9 +44,9 @@ def build(found: Sequence[Scores], edition: str) -> PlainTable | None:
         scores = whole.only(members("ablations", whole.summary))
         weights = scores.costs.set_index("system")["parameters"]
         winners = {column.metric: scores.winner(column) for column in columns}
-        seeds.append(f"{DATASET_NAMES[scores.dataset]} {scores.count('seeds')}")
+        seeds.append(f"{datasets.title(scores.dataset)} {scores.count('seeds')}")
         for system in scores.summary:
-            row = [DATASET_NAMES[scores.dataset], system_name(system)]
+            row = [datasets.title(scores.dataset), system_name(system)]
             row.append(f"{weights[system]:,}" if system in weights else NOTHING)
             for column in columns:
                 if winners[column.metric] == system:
@@ -77,7 +78,7 @@ def build(found: Sequence[Scores], edition: str) -> PlainTable | None:
 def tested(scores: Scores) -> list[Column]:
     """Columns of the main table of a data set that a paired test was made for, in its order."""
     metrics = set(scores.intervals["metric"])
-    return [column for column in LAYOUTS[scores.dataset] if column.metric in metrics]
+    return [column for column in tables(scores.dataset)[scores.dataset] if column.metric in metrics]
 
 
 def _pair(scores: Scores, metric: str, system: str) -> dict | None:

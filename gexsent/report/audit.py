@@ -6,18 +6,19 @@ from pathlib import Path
 
 import pandas as pd
 
+from gexsent import datasets
 from gexsent.errors import DataError
-from gexsent.report.columns import LAYOUTS, Column
+from gexsent.report.columns import INTENSITY, Column
 from gexsent.report.comparisons import interval
 from gexsent.report.plain import PlainTable
 from gexsent.report.scores import ALPHA, Scores
-from gexsent.report.style import DATASET_NAMES, EDITION_NOTES, system_name
+from gexsent.report.style import EDITION_NOTES, system_name
 from gexsent.report.tables import DIRECTION, NOTHING, format_cell
 from gexsent.systems import REFERENCES, family, members
 
 RELEASED, OFFICIAL = REFERENCES["mended"], "official"
 MACRO = "macro_f1_3"
-COLUMNS = tuple(column for column in LAYOUTS["mosi"] if column.metric in ("mae", "corr", MACRO))
+COLUMNS = tuple(column for column in INTENSITY if column.metric in ("mae", "corr", MACRO))
 NAMES = {
     "released_live_gate": "gate that is not always 0.1",
     "released_masked": "padding masked",
@@ -100,7 +101,7 @@ def build(found: Sequence[Scores], audits: dict[str, Audit], edition: str) -> Pl
     body, bold = [], set()
     for (dataset, _, change, against), part in data.groupby(["dataset", "block", "change", "against"], sort=False):
         cells = {record["metric"]: record for record in part.to_dict("records")}
-        row = [DATASET_NAMES[dataset], _name(change, against, part), str(int(part["n"].max()))]
+        row = [datasets.title(dataset), _name(change, against, part), str(int(part["n"].max()))]
         for place, column in enumerate(COLUMNS, len(row)):
             record = cells.get(column.metric)
             row.append(_cell(record, column) if record else NOTHING)
@@ -123,12 +124,12 @@ def build(found: Sequence[Scores], audits: dict[str, Audit], edition: str) -> Pl
 
 def _shared(dataset: str, seeds: pd.DataFrame) -> str:
     share = 100 * seeds.loc[seeds["protocol"] == "random_clips", "shared"].mean()
-    return SHARED.format(share=share, name=DATASET_NAMES[dataset])
+    return SHARED.format(share=share, name=datasets.title(dataset))
 
 
 def _metric(dataset: str, column: Column) -> str:
-    """Memotion has no intensity, and its sentiment is task A."""
-    return "macro_f1_a" if dataset == "memotion" and column.metric == MACRO else column.metric
+    """Where SemEval's tasks are scored, the sentiment is task A."""
+    return "macro_f1_a" if column.metric == MACRO and datasets.spec(dataset).has_categories else column.metric
 
 
 def _code(whole: Scores, audit: Audit | None) -> list[dict]:

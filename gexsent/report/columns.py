@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-from gexsent.tasks import CATEGORIES
+from gexsent import datasets
+from gexsent.datasets import CATEGORIES
+from gexsent.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -41,17 +43,32 @@ SEMEVAL = (
     Column("macro_f1_b", "B: mean macro-F1", "0 to 1"),
     Column("macro_f1_c", "C: mean macro-F1", "0 to 1"),
 )
-# Table name -> its columns. A table that is named after a data set is that data set's main table.
-LAYOUTS = {
-    "mosi": INTENSITY,
-    "mosei": INTENSITY,
-    "memotion": (*SEMEVAL, Column("acc_a", "A: accuracy", "percent")),
-    "memotion_categories": tuple(
-        Column(f"macro_f1_{task}_{category}", f"{task.upper()}: {category}", "0 to 1")
-        for task in "bc"
-        for category in CATEGORIES
-    ),
-}
-TABLES = {"mosi": ("mosi",), "mosei": ("mosei",), "memotion": ("memotion", "memotion_categories")}
-# What stands for a data set where there is room for no more.
-HEADLINES = {"mosi": (MAE,), "mosei": (MAE,), "memotion": SEMEVAL}
+BY_CATEGORY = tuple(
+    Column(f"macro_f1_{task}_{category}", f"{task.upper()}: {category}", "0 to 1")
+    for task in "bc"
+    for category in CATEGORIES
+)
+
+
+def tables(dataset: str) -> dict[str, tuple[Column, ...]]:
+    """{table: its columns}. The first is named after the data set, and is its main table."""
+    spec = datasets.spec(dataset)
+    if spec.has_categories:
+        main = (*SEMEVAL, Column("acc_a", "A: accuracy", "percent"))
+        return {dataset: main, f"{dataset}_categories": BY_CATEGORY}
+    if datasets.INTENSITY in spec.tasks:
+        return {dataset: INTENSITY}
+    return {dataset: tuple(column for task in spec.tasks for column in _of_task(spec, task))}
+
+
+def _of_task(spec: datasets.DatasetSpec, task: Task) -> tuple[Column, ...]:
+    of = "" if len(spec.tasks) == 1 else f"{task.label}: "
+    first, second = spec.score_names(task)
+    if task.kind == "regression":
+        return Column(first, f"{of}MAE", "own units", lower_is_better=True), Column(second, f"{of}Corr", "own units")
+    return Column(first, f"{of}Macro-F1", "0 to 1"), Column(second, f"{of}Accuracy", "percent")
+
+
+def headlines(dataset: str) -> tuple[Column, ...]:
+    """What stands for a data set where there is room for no more: the main table begins with it."""
+    return tuple(column for column in tables(dataset)[dataset] if column.metric in datasets.spec(dataset).headlines)

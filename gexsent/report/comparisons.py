@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from gexsent import datasets
 from gexsent.evaluation.compare import DRAWS
-from gexsent.report.columns import LAYOUTS, Column
+from gexsent.report.columns import Column, tables
 from gexsent.report.scores import ALPHA, Scores
-from gexsent.report.style import DATASET_NAMES, EDITION_NOTES, system_name
+from gexsent.report.style import EDITION_NOTES, system_name
 from gexsent.report.tables import DIRECTION, NOTHING
 
-GROUPS = {"mosi": "videos", "mosei": "videos", "memotion": "groups of duplicate memes"}
 FEW = 50  # groups, below which percentile intervals are known to cover too little
 TOO_NARROW = "With so few groups, intervals of this kind are somewhat too narrow, and p somewhat too small."
 WHAT_VARIES = "Intervals and p are about other test rows, for the models as trained; "
@@ -34,7 +34,7 @@ class ComparisonTable:
 
     def rows(self) -> list[list[str]]:
         """A row a metric and system, as text."""
-        columns = {column.metric: column for column in LAYOUTS[self.scores.dataset]}
+        columns = {column.metric: column for column in tables(self.scores.dataset)[self.scores.dataset]}
         return [_row(columns[record["metric"]], record) for record in self.frame().to_dict("records")]
 
     def frame(self) -> pd.DataFrame:
@@ -54,8 +54,8 @@ def build(scores: Scores, edition: str) -> ComparisonTable | None:
     seeds = scores.count("seeds")
     how = "one seed" if seeds == "1" else f"{seeds} seeds averaged inside each draw"
     caption = (
-        f"{DATASET_NAMES[scores.dataset]}: every system against {reference}, paired bootstrap over {groups:,} "
-        f"{GROUPS[scores.dataset]}, {how}. {EDITION_NOTES.get(edition, f'Edition {edition}.')}"
+        f"{datasets.title(scores.dataset)}: every system against {reference}, paired bootstrap over {groups:,} "
+        f"{datasets.spec(scores.dataset).groups}, {how}. {EDITION_NOTES.get(edition, f'Edition {edition}.')}"
     )
     notes = [
         f"{DIRECTION} Difference: the system's score minus that of {reference}. In brackets 95 % percentile intervals "

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from gexsent import datasets
 from gexsent.report.plain import PlainTable
 from gexsent.report.scores import Scores
-from gexsent.report.style import DATASET_NAMES, EDITION_NOTES, SYSTEM_NAMES, system_name
+from gexsent.report.style import EDITION_NOTES, SYSTEM_NAMES, system_name
 from gexsent.report.tables import NOTHING
 
 HOW = (
@@ -29,10 +30,10 @@ def build(found: Sequence[Scores], edition: str) -> PlainTable | None:
     systems = sorted(systems, key=lambda name: order.index(name) if name in order else len(order))
     tables = [scores.costs.set_index("system") for scores in found]
     body = [[system_name(system), *(text for table in tables for text in _cells(table, system))] for system in systems]
-    sizes = "; ".join(f"{DATASET_NAMES[scores.dataset]} {_sample(scores.costs.iloc[0])}" for scores in found)
+    sizes = "; ".join(f"{datasets.title(scores.dataset)} {_sample(scores.costs.iloc[0])}" for scores in found)
     heading = ["System"]
     for scores in found:
-        heading += [f"{DATASET_NAMES[scores.dataset]} {what}" for what in ("weights", "multiply-adds (M)")]
+        heading += [f"{datasets.title(scores.dataset)} {what}" for what in ("weights", "multiply-adds (M)")]
     notes = [HOW, NO_TIME]
     if any(NOTHING in row for row in body):
         notes.append(f"{NOTHING}: not run on this data set.")

@@ -13,9 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from gexsent import datasets
 from gexsent.report.curves import GROUP_COLOURS
 from gexsent.report.explanation import METHOD_NAMES
-from gexsent.report.style import DATASET_NAMES, annotate
+from gexsent.report.style import annotate
 
 # Colour, marker and line style: each alone tells the methods apart.
 LOOKS = {
@@ -26,7 +27,6 @@ LOOKS = {
     "random": ("#777777", "", "-"),
 }
 PARTS = {"heads": "heads", "pools": "+ pooling", "attention": "+ attention", "experts": "+ experts", "inputs": "all"}
-UNITS = {"mosi": "intensity", "mosei": "intensity", "memotion": "log-odds"}
 UNCHANGED = 0.3  # correlation above which an explanation hardly depends on the weights
 NARROWEST = 9.0  # inches: the note under the figure takes as much
 
@@ -53,6 +53,10 @@ def verdicts(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     right = table["right_tokens"].isna() | (table["right_tokens"] > 1)
     table["passed"] = (least > 0).all(axis=1) & (table["random_weights"] <= UNCHANGED) & right
     return table.reset_index()
+
+
+def _unit(dataset: str) -> str:
+    return "intensity" if datasets.spec(dataset).main.kind == "regression" else "log-odds"
 
 
 def draw(tables: dict[str, pd.DataFrame], edition: str) -> Iterator[tuple[str, Figure]]:
@@ -86,9 +90,9 @@ def curves(table: pd.DataFrame, edition: str) -> Figure:
                 )
             axes.axhline(0, color="#444444", linewidth=0.8)
             axes.set_xlabel("% of the tokens hidden" if row == 0 else "% of the tokens shown")
-            axes.set_title(f"{DATASET_NAMES[dataset]}: {kind}")
-        grid[0, column].set_ylabel(f"support ({UNITS[dataset]})")
-        grid[1, column].set_ylabel(f"support ({UNITS[dataset]})")
+            axes.set_title(f"{datasets.title(dataset)}: {kind}")
+        grid[0, column].set_ylabel(f"support ({_unit(dataset)})")
+        grid[1, column].set_ylabel(f"support ({_unit(dataset)})")
     _legend(figure, grid[0, 0])
     return annotate(figure, edition)
 
@@ -110,7 +114,7 @@ def agreement(table: pd.DataFrame, edition: str) -> Figure:
         axes.imshow(matrix[1:, :3], cmap="Greens", vmin=0, vmax=1, extent=(-0.5, 2.5, 3.5, 0.5))
         axes.set_xticks(range(3), short[:3])
         axes.set_yticks(range(1, 4), short[1:], rotation=90, va="center")
-        axes.set_title(DATASET_NAMES[dataset])
+        axes.set_title(datasets.title(dataset))
         axes.set_aspect("auto")
         axes.set_ylim(3.5, 0.5)
         axes.grid(visible=False)
@@ -129,7 +133,7 @@ def sanity(table: pd.DataFrame, edition: str) -> Figure:
                 axes.plot(range(6), [1, *values], style, color=colour, marker=marker, label=METHOD_NAMES[method])
         axes.axhline(0, color="#444444", linewidth=0.8)
         axes.set_xticks(range(6), ["trained", *PARTS.values()], rotation=35, ha="right", rotation_mode="anchor")
-        axes.set_title(DATASET_NAMES[dataset])
+        axes.set_title(datasets.title(dataset))
     grid[0, 0].set_ylabel("rank correlation\nwith the trained model's")
     _legend(figure, grid[0, 0])
     return annotate(figure, edition)
@@ -150,7 +154,7 @@ def truth(table: pd.DataFrame, edition: str) -> Figure:
         axes.axhline(part["chance"].mean(), color="black", linestyle="--", linewidth=1.2, label="by chance")
         axes.set_xticks(range(4), ["gradients", "occlusion", "rollout", "gates"], rotation=35, ha="right",
                         rotation_mode="anchor", fontsize=9)  # fmt: skip
-        axes.set_title(f"{DATASET_NAMES[dataset]}:\n{what[modality]}", fontsize=10)
+        axes.set_title(f"{datasets.title(dataset)}:\n{what[modality]}", fontsize=10)
         axes.grid(axis="x", visible=False)
         axes.set_ylim(0, 1.15 * max(part["mass"].max(), part["chance"].max()))
     grid[0, 0].set_ylabel("share of the relevance")
@@ -186,7 +190,7 @@ def usage(table: pd.DataFrame, edition: str, *, seed: int = 0) -> Figure:
     axes.tick_params(labelsize=9, length=0)
     axes.grid(visible=False)
     for start, dataset in enumerate(_datasets(part)):
-        axes.text(3 * start + 1.5, -0.25, DATASET_NAMES[dataset], ha="center", va="bottom", weight="bold", fontsize=10)
+        axes.text(3 * start + 1.5, -0.25, datasets.title(dataset), ha="center", va="bottom", weight="bold", fontsize=10)
     axes.vlines(range(3, len(columns), 3), 0, len(rows), color="white", linewidth=3)
     changes = [place for place in range(1, len(rows)) if rows[place][0] != rows[place - 1][0]]
     axes.hlines(changes, 0, len(columns), color="white", linewidth=3)
@@ -203,10 +207,10 @@ def gates(table: pd.DataFrame, edition: str) -> Figure:
         shown = {k: v for k, v in kinds.items() if k in part and part[k].notna().any()}
         colours = [GROUP_COLOURS["vision" if name == "vision" else "text"] for name in shown.values()]
         _pairs(grid[0, column], part, shown, colours)
-        grid[0, column].set(title=f"{DATASET_NAMES[dataset]}: mean gate", ylim=(0, 1))
+        grid[0, column].set(title=f"{datasets.title(dataset)}: mean gate", ylim=(0, 1))
         groups = {f"share_{name}": name for name in GROUP_COLOURS}
         _pairs(grid[1, column], part, groups, list(GROUP_COLOURS.values()))
-        grid[1, column].set(title=f"{DATASET_NAMES[dataset]}: share of the groups", ylim=(0, 1))
+        grid[1, column].set(title=f"{datasets.title(dataset)}: share of the groups", ylim=(0, 1))
     grid[0, 0].set_ylabel("gate")
     grid[1, 0].set_ylabel("share")
     kinds = {"plain": 0.4, "sarcastic": 0.95}
@@ -236,7 +240,7 @@ def modalities(table: pd.DataFrame, edition: str) -> Figure:
             part["score"].mean(), color="black", linestyle="--", linewidth=1.2, label="all the support there is"
         )
         axes.set_xticks(range(4), list(shown.values()), fontsize=8.5)
-        axes.set(title=DATASET_NAMES[dataset], ylabel=f"support lost ({UNITS[dataset]})")
+        axes.set(title=datasets.title(dataset), ylabel=f"support lost ({_unit(dataset)})")
         axes.grid(axis="x", visible=False)
     _legend(figure, grid[0, 0])
     return annotate(figure, edition)

@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from gexsent.data import media
+from gexsent.datasets import SENTIMENTS
 from gexsent.errors import DataError
 from gexsent.report.outcomes import SENTIMENT_NAMES, colour, systems
 from gexsent.report.style import NARROWEST, annotate, system_name
-from gexsent.tasks import SENTIMENTS
 
 
 def errors(rows: pd.DataFrame) -> pd.Series:

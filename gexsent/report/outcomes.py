@@ -13,12 +13,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from gexsent.datasets import CATEGORIES, LEVELS, SENTIMENTS
 from gexsent.evaluation.metrics import confusion
 from gexsent.report.columns import Column
 from gexsent.report.style import COLOURS, NARROWEST, SYSTEM_NAMES, annotate, panel_grid, system_name
-from gexsent.tasks import CATEGORIES, LEVELS, SENTIMENTS
 
-SENTIMENT_NAMES = {-1: "negative", 0: "neutral", 1: "positive"}
+SENTIMENT_NAMES = dict(enumerate(SENTIMENTS, -1))
 MANY = 1500  # points in a panel, from which on each is drawn smaller and paler
 
 

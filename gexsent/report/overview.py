@@ -14,10 +14,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gexsent.data import media
+from gexsent.datasets import CATEGORIES, LEVELS, SENTIMENTS
 from gexsent.report.style import SENTIMENT_COLOURS, annotate
-from gexsent.tasks import CATEGORIES, LEVELS
 
-SENTIMENT_NAMES = {-1: "negative", 0: "neutral", 1: "positive"}
+SENTIMENT_NAMES = dict(enumerate(SENTIMENTS, -1))
 LEVEL_COLOURS = ("#D9D9D9", "#9ECAE1", "#4292C6", "#08519C")  # grey for absent, then light to dark
 BAR = "#56799B"
 BINS = np.arange(-3.25, 3.5, 0.5)  # centred on whole and half numbers: what lies next to 0 shares a bar, in its colours

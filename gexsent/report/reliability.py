@@ -12,9 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from gexsent import datasets
 from gexsent.evaluation.trust import CHOSEN
 from gexsent.report.reliability_tables import METHOD_NAMES, SIGNAL_NAMES
-from gexsent.report.style import COLOURS, DATASET_NAMES, SYSTEM_NAMES, annotate
+from gexsent.report.style import COLOURS, SYSTEM_NAMES, annotate
 
 REFERENCE = "gexsent"
 WIDEST = 10.5  # inches
@@ -68,7 +69,7 @@ def calibration(bins: pd.DataFrame, scores: pd.DataFrame, edition: str) -> Figur
             axis.plot(
                 part["confidence"], part["accuracy"], marker=marker, linestyle=dash, color=colour, label=label, ms=5
             )
-        axis.set(title=DATASET_NAMES[dataset], xlabel="probability of the chosen class")
+        axis.set(title=datasets.title(dataset), xlabel="probability of the chosen class")
         axis.set(xlim=(0.3, 1.02), ylim=(-0.02, 1.02))
         axis.legend(title="calibration error", loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=9)
     axes[0, 0].set_ylabel("share that is right")
@@ -83,18 +84,18 @@ def _only(frame: pd.DataFrame, **values: str) -> pd.DataFrame:
 
 def _grid(frame: pd.DataFrame, height: float, **shared: str | bool) -> tuple[Figure, dict[tuple[str, str], Axes]]:
     """A figure, and axes for each (data set, task) that the frame has: a row a task, a column a data set."""
-    datasets = _datasets(frame)
+    names = _datasets(frame)
     found = set(zip(frame["dataset"], frame["task"], strict=True))
-    tasks = [task for task in LOSSES if any((dataset, task) in found for dataset in datasets)]
+    tasks = [task for task in LOSSES if any((dataset, task) in found for dataset in names)]
     size = (WIDEST, height * len(tasks) + 0.9)
-    figure, axes = plt.subplots(len(tasks), len(datasets), figsize=size, squeeze=False, **shared)
+    figure, axes = plt.subplots(len(tasks), len(names), figsize=size, squeeze=False, **shared)
     panels = {}
     for row, task in zip(axes, tasks, strict=True):
-        for axis, dataset in zip(row, datasets, strict=True):
+        for axis, dataset in zip(row, names, strict=True):
             if (dataset, task) not in found:
                 axis.axis("off")
                 continue
-            axis.set_title(f"{DATASET_NAMES[dataset]}, {task}")
+            axis.set_title(f"{datasets.title(dataset)}, {task}")
             panels[dataset, task] = axis
     return figure, panels
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from gexsent.report.style import DATASET_NAMES, EDITION_NOTES, SYSTEM_NAMES
+from gexsent import datasets
+from gexsent.report.style import EDITION_NOTES, SYSTEM_NAMES
 
 NOTHING = "–"
 SIGNAL_NAMES = {
@@ -98,7 +99,7 @@ def build(name: str, numbers: pd.DataFrame, edition: str) -> ReliabilityTable:
 
 
 def _who(record: dict) -> list[str]:
-    return [DATASET_NAMES[record["dataset"]], SYSTEM_NAMES.get(record["system"], record["system"])]
+    return [datasets.title(record["dataset"]), SYSTEM_NAMES.get(record["system"], record["system"])]
 
 
 def _spread(record: dict, name: str, form: str) -> str:

@@ -12,12 +12,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from gexsent import datasets
 from gexsent.evaluation.robustness import GROUPS, LEVELS
 from gexsent.model.build import DROPOUT
-from gexsent.report.columns import HEADLINES, Column
+from gexsent.report.columns import Column, headlines
 from gexsent.report.outcomes import systems
 from gexsent.report.robustness_tables import PROTOCOLS, means, protocols, tested
-from gexsent.report.style import COLOURS, DATASET_NAMES, NARROWEST, SPARE_COLOURS, annotate, system_name
+from gexsent.report.style import COLOURS, NARROWEST, SPARE_COLOURS, annotate, system_name
 from gexsent.systems import family, members
 
 REFERENCE = "gexsent"
@@ -46,9 +47,9 @@ def draw(
         curves, routing: see evaluation.areas.score and evaluation.robustness.routing.
         rows: test rows that met damage, and all.
     """
-    title = f"{DATASET_NAMES[dataset]}, {tested(rows)}"
+    title = f"{datasets.title(dataset)}, {tested(rows)}"
     known = systems(curves)
-    for column in headlines(dataset, curves):
+    for column in scored(dataset, curves):
         name = f"{dataset}_{column.metric}"
         yield name, _finished(lines(curves, column, members("main", known)), title, edition)
         if any(family(system) == "ablations" for system in known):
@@ -59,9 +60,9 @@ def draw(
         yield f"{dataset}_gates", _finished(gates(routing), f"{title}: inside GEXSent", edition)
 
 
-def headlines(dataset: str, frame: pd.DataFrame) -> list[Column]:
+def scored(dataset: str, frame: pd.DataFrame) -> list[Column]:
     """The headline metrics that were scored."""
-    return [c for c in HEADLINES[dataset] if c.metric in frame and np.isfinite(frame[c.metric]).any()]
+    return [c for c in headlines(dataset) if c.metric in frame and np.isfinite(frame[c.metric]).any()]
 
 
 def lines(frame: pd.DataFrame, column: Column, names: Sequence[str]) -> Figure:

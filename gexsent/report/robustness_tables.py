@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import pandas as pd
 
+from gexsent import datasets
 from gexsent.evaluation.compare import DRAWS
 from gexsent.evaluation.robustness import LEVELS, WHOLE
-from gexsent.report.columns import HEADLINES, Column
-from gexsent.report.comparisons import FEW, GROUPS, TOO_NARROW, difference_cells, interval
+from gexsent.report.columns import Column, headlines
+from gexsent.report.comparisons import FEW, TOO_NARROW, difference_cells, interval
 from gexsent.report.plain import PlainTable
 from gexsent.report.scores import ALPHA
-from gexsent.report.style import DATASET_NAMES, EDITION_NOTES, system_name
+from gexsent.report.style import EDITION_NOTES, system_name
 from gexsent.report.tables import DIRECTION, NOTHING
 from gexsent.systems import family
 
@@ -73,7 +74,7 @@ def areas(
     """
     names = protocols(table)
     body = []
-    columns = [c for c in HEADLINES[dataset] if metric in (None, c.metric) and (table["metric"] == c.metric).any()]
+    columns = [c for c in headlines(dataset) if metric in (None, c.metric) and (table["metric"] == c.metric).any()]
     for column in columns:
         part = table[table["metric"] == column.metric]
         clean = curves[curves["protocol"] == WHOLE].groupby("system")[column.metric].mean()
@@ -84,14 +85,14 @@ def areas(
     groups = int(table["n_groups"].iloc[0])
     return PlainTable(
         name=f"{dataset}_areas",
-        caption=f"{DATASET_NAMES[dataset]}: score under damage, as the mean height of the curve over its levels; "
+        caption=f"{datasets.title(dataset)}: score under damage, as the mean height of the curve over its levels; "
         f"{tested(rows)}. {EDITION_NOTES.get(edition, f'Edition {edition}.')}",
         heading=("Metric", "System", "Undamaged", *(PROTOCOLS[name] for name in names)),
         body=body,
         data=table,
         notes=(
             f"{DIRECTION} Undamaged: the mean over seeds on these rows. {BRACKETS} They are about other test rows "
-            f"({groups:,} {GROUPS[dataset]}), for the models as trained and the damage as drawn. {REFERENCES} "
+            f"({groups:,} {datasets.spec(dataset).groups}), for the models as trained and the damage as drawn. {REFERENCES} "
             "Differences and p stand in the CSV.",
             *((TOO_NARROW,) if groups < FEW else ()),
         ),
@@ -115,17 +116,17 @@ def conflict(
     scores: pd.DataFrame, dataset: str, edition: str, rows: tuple[int, int], metric: str | None = None
 ) -> PlainTable:
     """A row a metric and system, where the modalities disagree and elsewhere; of one metric alone if it is given."""
-    columns = {column.metric: column for column in HEADLINES[dataset] if metric in (None, column.metric)}
+    columns = {column.metric: column for column in headlines(dataset) if metric in (None, column.metric)}
     body = []
     for record in scores[scores["metric"].isin(list(columns))].to_dict("records"):
         column = columns[record["metric"]]
         score = interval(record["value"], record["low"], record["high"], f".{column.decimals}f")
         where = f"{record['where']} ({record['rows']:,})"
         body.append([where, column.heading, system_name(record["system"]), score, *difference_cells(column, record)])
-    what = "class of sentiment" if dataset == "memotion" else "sign of the intensity"
+    what = "class of sentiment" if datasets.spec(dataset).main.kind == "classes" else "sign of the intensity"
     return PlainTable(
         name=f"{dataset}_conflict",
-        caption=f"{DATASET_NAMES[dataset]}: rows for which text alone and vision alone predict another {what}, and all "
+        caption=f"{datasets.title(dataset)}: rows for which text alone and vision alone predict another {what}, and all "
         f"others; {tested(rows)}. {EDITION_NOTES.get(edition, f'Edition {edition}.')}",
         heading=("Rows", "Metric", "System", "Score [95 %]", "Difference [95 %]", "p", "p (Holm)", "Verdict"),
         body=body,
@@ -147,7 +148,7 @@ def verdicts(tables: Sequence[tuple[str, pd.DataFrame]], edition: str) -> PlainT
     """
     records = []
     for dataset, table in tables:
-        for column in HEADLINES[dataset]:
+        for column in headlines(dataset):
             for protocol in protocols(table):
                 part = table[(table["metric"] == column.metric) & (table["protocol"] == protocol)]
                 records += [
@@ -157,7 +158,7 @@ def verdicts(tables: Sequence[tuple[str, pd.DataFrame]], edition: str) -> PlainT
     counted = ["better", "worse", "not told apart"]
     body = [
         [
-            DATASET_NAMES[r["dataset"]],
+            datasets.title(r["dataset"]),
             r["question"],
             r["metric"],
             PROTOCOLS[r["protocol"]],

@@ -63,7 +63,6 @@ COLOURS = {
 }
 # For whatever has no colour of its own: seaborn's colour-blind palette, of which the import takes a second.
 SPARE_COLOURS = ("#0173B2", "#DE8F05", "#029E73", "#D55E00", "#CC78BC", "#CA9161", "#FBAFE4", "#949494", "#ECE133")
-DATASET_NAMES = {"mosi": "CMU-MOSI", "mosei": "CMU-MOSEI", "memotion": "Memotion"}
 SENTIMENT_COLOURS = {-1: "#B2182B", 0: "#9E9E9E", 1: "#2166AC"}
 EDITION_NOTES = {
     "sample": "Sample edition: generated data and tiny random encoders. It shows that the machinery works, and says "

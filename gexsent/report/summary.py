@@ -8,10 +8,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gexsent.report.columns import HEADLINES, Column
+from gexsent import datasets
+from gexsent.report.columns import Column, headlines
 from gexsent.report.render import grid
 from gexsent.report.scores import Scores
-from gexsent.report.style import COLOURS, DATASET_NAMES, EDITION_NOTES, SPARE_COLOURS, annotate, system_name
+from gexsent.report.style import COLOURS, EDITION_NOTES, SPARE_COLOURS, annotate, system_name
 from gexsent.report.tables import BOLD, DIRECTION, NOTHING, format_cell
 
 LEFT_OUT = (
@@ -28,21 +29,21 @@ def systems(found: Sequence[Scores]) -> list[str]:
 def at_a_glance(found: Sequence[Scores], left_out: Sequence[str], edition: str) -> str:
     """The headline metrics as Markdown: a row a system, and a sentence for each data set that is left out."""
     lines = [f"**Results at a glance.** {EDITION_NOTES.get(edition, f'Edition {edition}.')}"]
-    columns = [(scores, column) for scores in found for column in HEADLINES[scores.dataset]]
+    columns = [(scores, column) for scores in found for column in headlines(scores.dataset)]
     if columns:
-        heading = ["System", *(f"{DATASET_NAMES[scores.dataset]} {column.heading}" for scores, column in columns)]
+        heading = ["System", *(f"{datasets.title(scores.dataset)} {column.heading}" for scores, column in columns)]
         rows = [
             [system_name(system), *(_cell(scores, column, system) for scores, column in columns)]
             for system in systems(found)
         ]
-        seeds = "; ".join(f"{DATASET_NAMES[scores.dataset]} {scores.count('seeds')}" for scores in found)
+        seeds = "; ".join(f"{datasets.title(scores.dataset)} {scores.count('seeds')}" for scores in found)
         note = f"Mean ± standard deviation over seeds (n: {seeds}). {DIRECTION}"
         if any(len(scores.pairs) for scores in found):
             note += f" {BOLD}"
         if any(NOTHING in cell for row in rows for cell in row):
             note += f" {NOTHING}: undefined, or not run on this data set."
         lines += ["", *grid([heading, *rows], left=1), "", note]
-    lines += [line for name in left_out for line in ("", LEFT_OUT.format(DATASET_NAMES[name]))]
+    lines += [line for name in left_out for line in ("", LEFT_OUT.format(datasets.title(name)))]
     return "\n".join(lines) + "\n"
 
 
@@ -58,7 +59,7 @@ def glance_figure(found: Sequence[Scores], edition: str) -> Figure:
     Raises:
         ValueError: nothing to show.
     """
-    panels = [(scores, column) for scores in found for column in HEADLINES[scores.dataset]]
+    panels = [(scores, column) for scores in found for column in headlines(scores.dataset)]
     if not panels:
         raise ValueError("no data set has scores: there is nothing to draw")
     names = systems(found)
@@ -88,7 +89,7 @@ def _panel(axis: Axes, scores: Scores, column: Column, names: list[str], colours
         )
         label = f"{cell['mean']:.{min(column.decimals, 3)}f}"
         axis.annotate(label, (cell["mean"], height), (0, 7), textcoords="offset points", ha="center", fontsize=8)
-    axis.set_title(DATASET_NAMES[scores.dataset])
+    axis.set_title(datasets.title(scores.dataset))
     better = "← lower is better" if column.lower_is_better else "higher is better →"
     axis.set_xlabel(f"{column.name}\n{better}")
     axis.grid(axis="y", visible=False)
@@ -100,7 +101,7 @@ def seed_frame(found: Sequence[Scores]) -> pd.DataFrame:
     """The headline metrics of every seed, one row a data set, system, seed and metric."""
     parts = [pd.DataFrame(columns=["dataset", "system", "seed", "metric", "value"])] if not found else []
     for scores in found:
-        metrics = [column.metric for column in HEADLINES[scores.dataset] if column.metric in scores.seeds]
+        metrics = [column.metric for column in headlines(scores.dataset) if column.metric in scores.seeds]
         part = scores.seeds.melt(["system", "seed"], metrics, var_name="metric", value_name="value")
         part.insert(0, "dataset", scores.dataset)
         parts.append(part)

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from gexsent.report.columns import LAYOUTS, TABLES, Column
+from gexsent import datasets
+from gexsent.report.columns import Column, tables
 from gexsent.report.quoted import Quoted
 from gexsent.report.scores import ALPHA, Scores
-from gexsent.report.style import DATASET_NAMES, EDITION_NOTES, system_name
+from gexsent.report.style import EDITION_NOTES, system_name
 
 NOTHING = "–"
 DIRECTION = "↑: higher is better; ↓: lower is better."
@@ -32,7 +33,9 @@ CATEGORY_TASKS = (
     "Macro-F1 of each category, from 0 to 1. B: present or absent. C: degree, four levels, of which motivational has "
     "two. B and C come from different heads, so that their motivational columns may differ."
 )
-DEFINITIONS = {"mosi": CONVENTIONS, "mosei": CONVENTIONS, "memotion": TASKS, "memotion_categories": CATEGORY_TASKS}
+MACRO = (
+    "Macro-F1 is the plain mean over classes and runs from 0 to 1; accuracy is a percentage; MAE and Corr are neither."
+)
 QUOTED_HEADING = "Quoted from publications, not measured here"
 NOT_COMPARABLE = (
     "Quoted rows have other backbones, other modalities and other training than the measured ones. Systems whose "
@@ -74,7 +77,7 @@ class Table:
         """
         metrics = [column.metric for column in self.columns]
         if self.name == self.scores.dataset:
-            named = {column.metric for layout in LAYOUTS.values() for column in layout}
+            named = {column.metric for layout in tables(self.name).values() for column in layout}
             found = [metric for scores in self.scores.summary.values() for metric in scores]
             metrics += [metric for metric in dict.fromkeys(found) if metric not in named]
         counts = self.scores.seeds.groupby("system", sort=False)[["partitions", "rows"]].first()
@@ -94,15 +97,15 @@ def build(scores: Scores, edition: str, quoted: Quoted | None) -> list[Table]:
     Args:
         quoted: published numbers, or None where the data are generated and no published number has any bearing.
     """
-    tables = []
-    for name in TABLES[scores.dataset]:
+    result = []
+    for name, layout in tables(scores.dataset).items():
         found = {metric for metrics in scores.summary.values() for metric in metrics}
-        columns = tuple(column for column in LAYOUTS[name] if column.metric in found)
+        columns = tuple(column for column in layout if column.metric in found)
         if not columns:
             continue
         quoted_here = quoted if name == scores.dataset else None
         tested = [column for column in columns if column.metric in set(scores.pairs["metric"])]
-        notes = [DIRECTION, DEFINITIONS[name], _tested(name, tested, len(columns))]
+        notes = [DIRECTION, _definitions(name, scores.dataset), _tested(name, tested, len(columns))]
         cells = [scores.cell(system, column.metric) for system in scores.summary for column in columns]
         if any(cell["mean"] is None for cell in cells):
             notes.append(
@@ -114,8 +117,15 @@ def build(scores: Scores, edition: str, quoted: Quoted | None) -> list[Table]:
         quoted_notes = _quoted_notes(scores, quoted_here) if quoted_here else ()
         caption = _caption(name, scores, edition) + (f" {BOLD}" if tested else "")
         bold = _bold(scores, columns)
-        tables.append(Table(name, caption, columns, scores, quoted_here, (*notes,), quoted_notes, bold))
-    return tables
+        result.append(Table(name, caption, columns, scores, quoted_here, (*notes,), quoted_notes, bold))
+    return result
+
+
+def _definitions(name: str, dataset: str) -> str:
+    spec = datasets.spec(dataset)
+    if spec.has_categories:
+        return TASKS if name == dataset else CATEGORY_TASKS
+    return CONVENTIONS if datasets.INTENSITY in spec.tasks else MACRO
 
 
 def _bold(scores: Scores, columns: tuple[Column, ...]) -> frozenset[tuple[int, int]]:
@@ -134,7 +144,7 @@ def _tested(name: str, tested: list[Column], columns: int) -> str:
 
 
 def _caption(name: str, scores: Scores, edition: str) -> str:
-    subject = DATASET_NAMES[scores.dataset] + (", by category" if name.endswith("_categories") else "")
+    subject = datasets.title(scores.dataset) + (", by category" if name.endswith("_categories") else "")
     seeds, partitions = scores.count("seeds"), scores.count("partitions")
     how = "one seed" if seeds == "1" else f"mean ± standard deviation (n − 1) over n = {seeds} seeds"
     where = "one split" if partitions == "1" else f"{partitions} folds, each row tested once"

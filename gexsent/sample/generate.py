@@ -11,6 +11,7 @@ import random
 import shutil
 from pathlib import Path
 
+from gexsent import datasets
 from gexsent.errors import DataError
 from gexsent.sample.scripts import Script, write
 
@@ -19,7 +20,7 @@ MANIFEST = "manifest.json"
 TRUTH = "truth.csv"
 CLIPS_PER_VIDEO = 5
 # Something to train on, to validate on and to test on: three videos, or memes enough for two blocks beside a test set.
-LEAST = {"mosi": 2 * CLIPS_PER_VIDEO + 1, "mosei": 2 * CLIPS_PER_VIDEO + 1, "memotion": 5}
+LEAST = {"clips": 2 * CLIPS_PER_VIDEO + 1, "memes": 5}
 FRAMES, RATE, SIDE = 10, 10, 96
 MEME_SIDE = 160
 SENTIMENTS = ("very_negative", "negative", "neutral", "positive", "very_positive")
@@ -50,13 +51,16 @@ def generate(root: Path, dataset: str, *, rows: int, seed: int) -> None:
     Raises:
         DataError: too few rows to train, validate and test on.
     """
-    if rows < LEAST[dataset]:
-        raise DataError(f"data.rows: {dataset} cannot be generated with {rows} rows; {LEAST[dataset]} are the least")
+    layout = datasets.spec(dataset).layout
+    if layout not in LEAST:
+        raise DataError(f"{dataset}: only the published data sets can be generated; take it out of `datasets`")
+    if rows < LEAST[layout]:
+        raise DataError(f"data.rows: {dataset} cannot be generated with {rows} rows; {LEAST[layout]} are the least")
     partial = root.with_name(root.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     rng = random.Random(int.from_bytes(hashlib.sha256(f"{dataset} {seed}".encode()).digest()[:8]))
-    truth = (_memes if dataset == "memotion" else _clips)(partial, rows, rng)
+    truth = (_memes if layout == "memes" else _clips)(partial, rows, rng)
     _table(partial / TRUTH, ["id", "words", "face", "sarcastic"], truth)
     files = sorted(path for path in partial.rglob("*") if path.is_file())
     manifest = {

@@ -21,15 +21,16 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from gexsent import tasks
+from gexsent.datasets import CATEGORIES
+from gexsent.decode import decode
 from gexsent.digest import write_atomically
 from gexsent.errors import DataError
 from gexsent.evaluation import compare, protocol, score
+from gexsent.evaluation.measures import measures
 from gexsent.evaluation.metrics import MetricWarning
 from gexsent.params import TrainParams
 from gexsent.stages import fits, source, train
 from gexsent.stages.prepare import read_table
-from gexsent.tasks import CATEGORIES
 from gexsent.training import loop
 from gexsent.training.data import targets
 from gexsent.training.device import pick_device
@@ -139,7 +140,7 @@ def _refit(workspace: Workspace, predictions: pd.DataFrame, labels: pd.DataFrame
         if fit.protocol == "test_selected":
             selected.append(part)
     seeds = pd.concat(scores).rename(columns={"system": "protocol"}).assign(system=system)
-    metrics = [metric for metric in compare.MEASURES[workspace.dataset] if metric in seeds]
+    metrics = [metric for metric in measures(workspace.dataset) if metric in seeds]
     seeds = seeds[[*SEED_COLUMNS, *metrics]].sort_values(["protocol", "seed"], ignore_index=True)
     groups = read_table(workspace.table)[["id", "group"]]
     boots = compare.bootstrap(pd.concat(selected), test.merge(groups, on="id"), workspace.dataset)
@@ -200,6 +201,6 @@ def _score(workspace: Workspace, predictions: pd.DataFrame, test: pd.DataFrame) 
 def _predict(workspace: Workspace, fit: Fit) -> pd.DataFrame:
     samples, batch = fit.job.samples, workspace.params.train.batch
     outputs = loop.predict(fit.folder, samples, samples.rows(fit.test_ids), batch=batch, device=pick_device())
-    columns = tasks.decode({name: value.numpy() for name, value in outputs.items()})
+    columns = decode({name: value.numpy() for name, value in outputs.items()}, fit.job.tasks)
     named = {"system": fit.protocol, "seed": fit.seed, "partition": OFFICIAL, "id": fit.test_ids}
     return pd.DataFrame({**named, **columns})

@@ -4,7 +4,7 @@ import pandas as pd
 from torch import Tensor
 from tqdm import tqdm
 
-from gexsent import tasks
+from gexsent.decode import decode
 from gexsent.evaluation import compare, score
 from gexsent.model import cost, fine_tuned, load_model
 from gexsent.stages import train
@@ -89,6 +89,6 @@ def predict(workspace: Workspace, test: pd.DataFrame) -> pd.DataFrame:
         outputs = loop.predict(
             workspace.fit(system, partition, seed), samples, samples.rows(ids), batch=settings.batch, device=device
         )
-        columns = tasks.decode({name: value.numpy() for name, value in outputs.items()})
+        columns = decode({name: value.numpy() for name, value in outputs.items()}, workspace.spec.tasks)
         frames.append(pd.DataFrame({"system": system, "seed": seed, "partition": partition, "id": ids, **columns}))
     return pd.concat(frames, ignore_index=True)

@@ -54,7 +54,7 @@ class Problem:
         needed = any(map(fine_tuned, workspace.params.train.systems))
         tuned = load_tuned(workspace, samples) if needed else None
         chosen = tuple(  # a layout may lack a kind of label altogether
-            task for task in tasks.TASKS[workspace.dataset] if task.label in labels and labels[task.label].notna().any()
+            task for task in workspace.spec.tasks if task.label in labels and labels[task.label].notna().any()
         )
         sizes = {
             "text_features": samples.text.values.shape[1],

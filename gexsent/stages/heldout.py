@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from gexsent.datasets import SENTIMENTS
 from gexsent.errors import DataError
 from gexsent.evaluation.compare import REFERENCE
 from gexsent.evaluation.trust import Held
@@ -18,7 +19,6 @@ from gexsent.params import TrainParams
 from gexsent.stages import train
 from gexsent.stages.prepare import read_table
 from gexsent.systems import members
-from gexsent.tasks import SENTIMENTS
 from gexsent.training.data import Samples, in_order
 from gexsent.training.device import pick_device
 from gexsent.workspace import Workspace

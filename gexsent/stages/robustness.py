@@ -175,7 +175,9 @@ def predict(workspace: Workspace, labels: pd.DataFrame, partitions: int) -> tupl
             samples.to(device), fill=mean, deviation=deviation, draws=settings.draws, read_anew=anew
         )
         models = {fit: load_model(workspace.fit(fit[0], partition, fit[1]))[0].to(device) for fit in parts}
-        for condition, fit, columns in robustness.predict(models, views, rows, draws=settings.draws, batch=BATCH):
+        for condition, fit, columns in robustness.predict(
+            models, views, rows, workspace.spec.tasks, draws=settings.draws, batch=BATCH
+        ):
             parts[fit].setdefault(condition, []).append(columns)
     back = np.argsort(np.concatenate([np.flatnonzero(labels["partition"] == p) for p in there]), kind="stable")
     outcomes = {}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from gexsent import systems
+from gexsent import datasets, systems
 from gexsent.digest import write_atomically
 from gexsent.report import ablations, audit, columns, comparisons, cost, quoted, render, scores, style, summary
 from gexsent.report.comparisons import ComparisonTable
@@ -84,7 +84,9 @@ def _clear(tables_folder: Path, figures_folder: Path) -> None:
     """Remove what an earlier run made, so that a data set left out now does not keep its old table."""
     for folder in (tables_folder, figures_folder):
         folder.mkdir(parents=True, exist_ok=True)
-    names = [*columns.LAYOUTS, *(f"{dataset}_comparisons" for dataset in columns.TABLES), *OTHERS, "summary"]
+    names = [*OTHERS, "summary"]
+    for dataset in datasets.SPECS:
+        names += [*columns.tables(dataset), f"{dataset}_comparisons"]
     old = [tables_folder / f"{name}.{suffix}" for name in names for suffix in ("csv", "md", "tex")]
     for path in [*old, *(figures_folder / f"at_a_glance.{suffix}" for suffix in ("png", "pdf"))]:
         path.unlink(missing_ok=True)

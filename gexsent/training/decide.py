@@ -29,7 +29,7 @@ def probabilities(task: Task, logits: Tensor) -> Tensor:
 
 
 def decisions(task: Task, scores: Tensor) -> Tensor:
-    """Scores (..., N, outputs) -> class or level index (..., N), as `tasks.decode` reads them."""
+    """Scores (..., N, outputs) -> class or level index (..., N), as `decode` reads them."""
     if task.kind == "classes":
         return scores.argmax(-1)
     return (scores > 0).int().cumprod(-1).sum(-1)

@@ -18,6 +18,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from gexsent import tasks
 from gexsent.digest import PACKAGE, import_closure, source_digest, write_atomically
 from gexsent.errors import DataError
 from gexsent.model import FineTuned, ModelConfig, build, load_model, save_model, system
@@ -61,7 +62,8 @@ class Job:
             settings |= self.text_layers.description
             digest.update(source_digest("encoders/layers.py").encode())
             digest.update(safetensors.torch.save(self.text_layers.state_dict()))
-        digest.update(json.dumps([asdict(self.config), settings, self.seed], sort_keys=True).encode())
+        learned = [asdict(task) for task in self.tasks]
+        digest.update(json.dumps([asdict(self.config), settings, learned, self.seed], sort_keys=True).encode())
         for tensor in (self.targets, self.train_rows, self.valid_rows):
             digest.update(tensor.numpy().tobytes())
         digest.update(self.samples.digest.encode())
@@ -98,6 +100,7 @@ def fit(job: Job, params: TrainParams, folder: Path, *, device: str = "cpu", sav
     lines = "".join(json.dumps(row) + "\n" for row in run.history)
     write_atomically(folder / "history.jsonl", lines.encode())
     run.finish()
+    tasks.save(job.tasks, folder)
     save_model(run.model, job.config, folder)
     best = min(run.history, key=lambda row: row["valid_loss"])
     record = {"key": key, "epochs": len(run.history), "best_epoch": best["epoch"], "valid_loss": best["valid_loss"]}

@@ -7,6 +7,7 @@ from PIL import Image
 
 from gexsent.data import sources
 from gexsent.data.arrays import Ragged
+from gexsent.datasets import spec
 from gexsent.errors import DataError
 
 
@@ -34,7 +35,7 @@ def test_absent_data_are_found_to_be_absent(tmp_path, dataset, exists):
     assert sources.fingerprint(dataset, root)["layout"] is None
     report = sources.describe(found, None)
     assert f"{dataset}: nothing found" in report
-    assert sources.WHERE[dataset] in report
+    assert spec(dataset).where in report
     with pytest.raises(DataError, match=rf"nothing found for {dataset}; it takes .*(MMSA|SemEval)"):
         sources.read(dataset, root, seed=1)
 

@@ -125,7 +125,7 @@ def test_memes_from_raw_files_to_a_prediction(project):
     row = rows.iloc[0]
     image = workspace.raw / row["media"]
     both, words, seen = model(row["text"], image=image), model(row["text"]), model(image=image)
-    assert both["probabilities"]["positive"] == pytest.approx(row["p_sentiment_pos"], abs=5e-3)
+    assert both["probabilities"]["sentiment"]["positive"] == pytest.approx(row["p_sentiment_positive"], abs=5e-3)
     assert both["humour"]["present"] == pytest.approx(row["p_humour_present"], abs=5e-3)
     assert len({json.dumps(prediction) for prediction in (both, words, seen)}) == 3
 
@@ -140,5 +140,5 @@ def test_clips_from_raw_files_to_a_prediction(project, monkeypatch):
     model, row = Predictor.from_pretrained(folder), rows.iloc[0]
     found = model(row["text"], clip=workspace.raw / row["media"])
     assert found["intensity"] == pytest.approx(row["pred_intensity"], abs=5e-3)
-    assert found["probabilities"]["negative"] == pytest.approx(row["p_sentiment_neg"], abs=5e-3)
+    assert found["probabilities"]["sentiment"]["negative"] == pytest.approx(row["p_sentiment_negative"], abs=5e-3)
     assert found != model(row["text"])

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gexsent.datasets import CATEGORIES, SENTIMENTS
+from gexsent.datasets import LEVELS as CATEGORY_LEVELS
 from gexsent.evaluation import areas, compare
 from gexsent.evaluation.robustness import LEVELS, WHOLE, Condition
 from gexsent.evaluation.score import dataset_metrics
-from gexsent.tasks import CATEGORIES
-from gexsent.tasks import LEVELS as CATEGORY_LEVELS
 
 pytestmark = pytest.mark.filterwarnings("ignore::gexsent.evaluation.metrics.MetricWarning")
 COUNT = 24
@@ -142,7 +142,7 @@ def test_conflict_is_where_the_mean_signs_differ(labels):
 
 def test_conflict_of_classes_is_that_of_the_mean_probabilities():
     def runs(*rows):
-        names = [f"p_sentiment_{name}" for name in ("neg", "neu", "pos")]
+        names = [f"p_sentiment_{name}" for name in SENTIMENTS]
         return {UNHARMED: dict(zip(names, np.array(rows).T, strict=True))}
 
     outcomes = {

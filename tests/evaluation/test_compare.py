@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gexsent.datasets import CATEGORIES, LEVELS
 from gexsent.evaluation import compare, metrics
 from gexsent.evaluation.metrics import MetricWarning
-from gexsent.tasks import CATEGORIES, LEVELS
 
 
 def make_clips(groups=12, clips=5, seed=0):

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gexsent.datasets import SPECS
 from gexsent.evaluation import metrics
-from gexsent.evaluation.measures import MEASURES, Correlation, MacroF1, MeanError
-from gexsent.params import DATASETS
-from gexsent.report.columns import HEADLINES
+from gexsent.evaluation.measures import Correlation, MacroF1, MeanError, measures
+from gexsent.report.columns import headlines
 
 INTENSITY = ("pred_intensity", "intensity")
 SENTIMENT = MacroF1((("pred", "true", (-1, 0, 1)),))
@@ -17,9 +17,9 @@ def score(measure, **columns):
     return float(measure.score(measure.terms(pd.DataFrame(columns)).sum(0)))
 
 
-@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("dataset", SPECS)
 def test_headline_metrics_are_compared(dataset):
-    assert {column.metric for column in HEADLINES[dataset]} <= MEASURES[dataset].keys()
+    assert {column.metric for column in headlines(dataset)} <= measures(dataset).keys()
 
 
 @pytest.mark.parametrize(("shift", "scale"), [(0, 1), (1e6, 1), (0, 1e-9), (-5e3, 1e-3)])

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from gexsent.datasets import LEVELS
 from gexsent.evaluation import protocol
 from gexsent.evaluation.metrics import MetricWarning
-from gexsent.tasks import LEVELS
 
 SIZES = {"test": 6, "valid": 3, "train": 11}
 

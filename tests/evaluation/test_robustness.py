@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from gexsent.datasets import SPOKEN
 from gexsent.evaluation import robustness
 from gexsent.evaluation.robustness import LEVELS, WHOLE, Condition
 from gexsent.model import Batch, Output
@@ -166,7 +167,7 @@ class Counts(nn.Module):
 
 def outcomes_of(samples, models, draws=1):
     views = conditions_of(samples, draws).items()
-    found = robustness.predict(models, views, ALL, draws=draws, batch=4)
+    found = robustness.predict(models, views, ALL, SPOKEN, draws=draws, batch=4)
     return {(fit, condition): columns["pred_intensity"] for condition, fit, columns in found}
 
 
@@ -225,7 +226,7 @@ class Routes(Counts):
 
 def test_shares_and_mean_gates_stand_beside_the_predictions_in_the_order_of_the_rows(samples):
     rows = torch.tensor([6, 0, 3, 9])
-    found = robustness.forward(Routes("text"), robustness.inputs(samples, rows, batch=2))
+    found = robustness.forward(Routes("text"), robustness.inputs(samples, rows, batch=2), SPOKEN)
     assert found["share_text"].tolist() == [20, 0, 3, 4] and found["share_shared"].tolist() == [-19, 1, -2, -3]
     for place, row in enumerate(rows.tolist()):
         for modality in ("text", "vision"):
@@ -233,12 +234,14 @@ def test_shares_and_mean_gates_stand_beside_the_predictions_in_the_order_of_the_
             gates = tokens.values[tokens.offsets[row] : tokens.offsets[row + 1], 0]
             expected = float(gates.mean()) if len(gates) else float("nan")
             assert found[f"gate_{modality}"][place] == pytest.approx(expected, abs=1e-5, nan_ok=True)
-    assert set(robustness.forward(Counts("text"), robustness.inputs(samples, rows, batch=2))) == {"pred_intensity"}
+    assert set(robustness.forward(Counts("text"), robustness.inputs(samples, rows, batch=2), SPOKEN)) == {
+        "pred_intensity"
+    }
 
 
 def test_routing_is_the_mean_over_the_samples_that_have_a_gate(samples):
     view = conditions_of(samples)[Condition("tokens", 0.5)]
-    runs = {Condition("tokens", 0.5): robustness.forward(Routes("text"), robustness.inputs(view, ALL, batch=4))}
+    runs = {Condition("tokens", 0.5): robustness.forward(Routes("text"), robustness.inputs(view, ALL, batch=4), SPOKEN)}
     outcomes = {("gexsent", 1): runs, ("text_only", 1): {Condition(WHOLE, 0.0): {"pred_intensity": np.zeros(2)}}}
     (row,) = robustness.routing(outcomes).to_dict("records")
     batch = view.batch(ALL)

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gexsent.datasets import CATEGORIES
 from gexsent.evaluation import score
 from gexsent.evaluation.metrics import MetricWarning
-from gexsent.tasks import CATEGORIES
 
 
 @pytest.fixture

@@ -3,10 +3,9 @@ import pandas as pd
 import pytest
 
 from gexsent.data.table import BLOCKS
+from gexsent.datasets import CATEGORIES, LEVELS, SPECS
 from gexsent.evaluation.score import dataset_metrics
-from gexsent.params import DATASETS
-from gexsent.report.columns import HEADLINES, LAYOUTS, MAE, TABLES, Column
-from gexsent.tasks import CATEGORIES, LEVELS
+from gexsent.report.columns import MAE, Column, headlines, tables
 
 
 def predictions(dataset: str) -> pd.DataFrame:
@@ -20,19 +19,19 @@ def predictions(dataset: str) -> pd.DataFrame:
     return rows.assign(pred_sentiment=rows["sentiment"], pred_intensity=rows["intensity"])
 
 
-@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("dataset", SPECS)
 def test_every_metric_that_is_computed_has_one_column(dataset):
     """A metric that is added to the evaluation and forgotten here would be missing from the tables."""
-    shown = [column.metric for name in TABLES[dataset] for column in LAYOUTS[name]]
+    shown = [column.metric for layout in tables(dataset).values() for column in layout]
     assert sorted(shown) == sorted(dataset_metrics(predictions(dataset), dataset))
 
 
-@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("dataset", SPECS)
 def test_scale_says_what_a_perfect_prediction_scores(dataset):
     perfect = dataset_metrics(predictions(dataset), dataset)
     best = {"percent": 100, "0 to 1": 1, "own units": 1}
-    for name in TABLES[dataset]:
-        for column in LAYOUTS[name]:
+    for layout in tables(dataset).values():
+        for column in layout:
             assert perfect[column.metric] == pytest.approx(0 if column.lower_is_better else best[column.scale])
 
 
@@ -43,10 +42,10 @@ def test_decimals_and_headings():
 
 
 def test_headlines_stand_in_the_main_table_and_lead_it():
-    for dataset in DATASETS:
-        assert LAYOUTS[dataset][: len(HEADLINES[dataset])] == HEADLINES[dataset]
+    for dataset in SPECS:
+        assert tables(dataset)[dataset][: len(headlines(dataset))] == headlines(dataset)
 
 
 def test_both_conventions_are_named():
-    names = [column.name for column in LAYOUTS["mosi"]]
+    names = [column.name for column in tables("mosi")["mosi"]]
     assert {"Acc-2 (has-0)", "F1 (has-0)", "Acc-2 (non-0)", "F1 (non-0)"} <= set(names)

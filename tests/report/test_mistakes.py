@@ -41,9 +41,9 @@ def classes():
             "id": ["x", "y", "z"] * 2,
             "sentiment": pd.array([-1, 1, None] * 2, "Int8"),
             "pred_sentiment": [0, 1, 1, 0, -1, 1],
-            "p_sentiment_neg": [0.1, 0.2, 0.2, 0.2, 0.6, 0.2],
-            "p_sentiment_neu": [0.7, 0.1, 0.2, 0.6, 0.1, 0.2],
-            "p_sentiment_pos": [0.2, 0.7, 0.6, 0.2, 0.3, 0.6],
+            "p_sentiment_negative": [0.1, 0.2, 0.2, 0.2, 0.6, 0.2],
+            "p_sentiment_neutral": [0.7, 0.1, 0.2, 0.6, 0.1, 0.2],
+            "p_sentiment_positive": [0.2, 0.7, 0.6, 0.2, 0.3, 0.6],
         }
     )
 

@@ -4,10 +4,10 @@ import pandas as pd
 import pytest
 from sklearn.metrics import confusion_matrix, recall_score
 
+from gexsent.datasets import CATEGORIES, LEVELS
 from gexsent.report import outcomes
-from gexsent.report.columns import LAYOUTS
+from gexsent.report.columns import tables
 from gexsent.report.style import EDITION_NOTES, use_style
-from gexsent.tasks import CATEGORIES, LEVELS
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,7 @@ def make(count, systems, seeds, dataset, seed=0):
             part = labels[["partition", "id"]].assign(system=system, seed=number)
             probability = rng.dirichlet((1, 1, 1), count)
             part["pred_sentiment"] = (probability.argmax(1) - 1).astype(np.int8)
-            part[["p_sentiment_neg", "p_sentiment_neu", "p_sentiment_pos"]] = probability
+            part[["p_sentiment_negative", "p_sentiment_neutral", "p_sentiment_positive"]] = probability
             if dataset == "mosi":
                 part["pred_intensity"] = rng.normal(0, 1.5, count).astype("float32")
             else:
@@ -179,7 +179,9 @@ def certain(confidence, right, sentiment):
     confidence, right, sentiment = np.array(confidence), np.array(right, bool), np.array(sentiment)
     columns = {"sentiment": sentiment, "pred_sentiment": np.where(right, sentiment, -sentiment)}
     rest = (1 - confidence) / 2
-    return pd.DataFrame(columns | {"p_sentiment_neg": confidence, "p_sentiment_neu": rest, "p_sentiment_pos": rest})
+    return pd.DataFrame(
+        columns | {"p_sentiment_negative": confidence, "p_sentiment_neutral": rest, "p_sentiment_positive": rest}
+    )
 
 
 def test_reliability_by_hand():
@@ -223,7 +225,7 @@ def test_calibration_draws_and_names_each_system(mosi):
 
 def test_seeds_draw_every_score_and_their_mean():
     scores = pd.DataFrame({"system": ["released", "gexsent", "gexsent"], "mae": [1.0, 0.5, 0.7], "corr": np.nan})
-    figure = outcomes.seeds(scores, LAYOUTS["mosi"], "sample")
+    figure = outcomes.seeds(scores, tables("mosi")["mosi"], "sample")
     assert titles(figure) == ["MAE ↓"]  # no seed has a correlation, and the other metrics are not there
     assert figure.get_figwidth() >= outcomes.NARROWEST  # a single panel leaves room for the note under it
     drawn = [line.get_xydata().tolist() for line in figure.axes[0].get_lines()]
@@ -233,9 +235,9 @@ def test_seeds_draw_every_score_and_their_mean():
 
 
 def test_seeds_fill_several_rows():
-    scores = pd.DataFrame({"system": ["gexsent"]} | {column.metric: [0.5] for column in LAYOUTS["mosi"]})
-    figure = outcomes.seeds(scores, LAYOUTS["mosi"], "sample")
-    assert [title for title in titles(figure) if title] == [column.heading for column in LAYOUTS["mosi"]]
+    scores = pd.DataFrame({"system": ["gexsent"]} | {column.metric: [0.5] for column in tables("mosi")["mosi"]})
+    figure = outcomes.seeds(scores, tables("mosi")["mosi"], "sample")
+    assert [title for title in titles(figure) if title] == [column.heading for column in tables("mosi")["mosi"]]
 
 
 @pytest.mark.parametrize("edition", ["sample", "lite"])
@@ -247,6 +249,6 @@ def test_every_figure_says_what_its_numbers_are(edition, mosi, memotion):
         outcomes.error_by_intensity(mosi, edition),
         outcomes.category_recalls(memotion, edition),
         outcomes.calibration(mosi, edition, balanced=True),
-        outcomes.seeds(scores, LAYOUTS["mosi"], edition),
+        outcomes.seeds(scores, tables("mosi")["mosi"], edition),
     ):
         assert figure.get_supxlabel() == EDITION_NOTES[edition]

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
+from gexsent.datasets import SENTIMENTS
 from gexsent.errors import DataError
 from gexsent.evaluation.compare import OWN_COLUMNS, PAIR_COLUMNS
 from gexsent.report.scores import COST_COLUMNS
@@ -15,7 +16,7 @@ from gexsent.training import loop
 
 METRICS = ["mae", "corr", "acc7", "acc5", "acc2_has0", "f1_has0", "acc2_non0", "f1_non0", "macro_f1_3", "acc_3"]
 COLUMNS = ["system", "seed", "partition", "id", "pred_intensity", "pred_sentiment"]
-COLUMNS += [f"p_sentiment_{name}" for name in ("neg", "neu", "pos")]
+COLUMNS += [f"p_sentiment_{name}" for name in SENTIMENTS]
 
 # Models trained for two epochs on random features may well never predict one of the classes.
 pytestmark = [
@@ -54,7 +55,7 @@ def test_predictions_are_those_of_the_saved_fit(open_project):
             with torch.no_grad():
                 heads = model(samples.batch(samples.rows([row.id]))).heads
             assert row.pred_intensity == pytest.approx(float(heads["intensity"]), abs=1e-4)
-            assert row.p_sentiment_pos == pytest.approx(float(heads["sentiment"].softmax(1)[0, 2]), abs=1e-4)
+            assert row.p_sentiment_positive == pytest.approx(float(heads["sentiment"].softmax(1)[0, 2]), abs=1e-4)
             assert row.pred_sentiment == int(heads["sentiment"].argmax()) - 1
 
 

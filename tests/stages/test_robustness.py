@@ -84,7 +84,7 @@ def test_each_fold_is_put_to_its_own_model(trained, in_folds):
         model, _ = load_model(workspace.fit("vision_only", partition, 0))
         for condition in (UNDAMAGED, Condition("tokens", 0.9), Condition("noise", 2.0)):
             seen = protocol.inputs(views[condition], torch.from_numpy(places), batch=3)
-            expected = protocol.forward(model, seen)["pred_intensity"]
+            expected = protocol.forward(model, seen, workspace.spec.tasks)["pred_intensity"]
             found = outcomes["vision_only", 0][condition]["pred_intensity"]
             assert found[places] == pytest.approx(expected, abs=1e-5)
 

@@ -38,7 +38,7 @@ def epochs_run(monkeypatch):
 def test_leaves_a_loadable_fit_for_each_system_and_seed(open_project, files_under):
     workspace = open_project()
     train.run(workspace)
-    names = ("config.json", "encoders.json", "fit.json", "history.jsonl", "model.safetensors")
+    names = ("config.json", "encoders.json", "fit.json", "history.jsonl", "model.safetensors", "tasks.json")
     assert set(files_under(workspace.models)) == {f"{fit}/{name}" for fit in FITS for name in names}
     for fit in FITS:
         _, config = load_model(workspace.models / fit)

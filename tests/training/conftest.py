@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from gexsent.datasets import spec
 from gexsent.model import ModelConfig
 from gexsent.params import TrainParams
-from gexsent.tasks import TASKS
 from gexsent.training import loop
 from gexsent.training.data import Samples, Tokens, targets
 
@@ -96,7 +96,7 @@ def make_job(make_tokens, text_layers):
             labels[category] = rng.integers(0, top + 1, 64).astype(float)
         for column in labels.values():
             column[rng.random(64) < 0.1] = np.nan
-        tasks = TASKS[dataset]
+        tasks = spec(dataset).tasks
         config = ModelConfig(
             system=system,
             text_features=TEXT_WIDTH,

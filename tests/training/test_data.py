@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from gexsent.datasets import SPOKEN
 from gexsent.model.batch import Batch
-from gexsent.tasks import TASKS
 from gexsent.training.data import Samples, Tokens, epoch, hide_modality, hide_tokens, in_order, targets
 
 
@@ -66,7 +66,7 @@ def test_samples_find_rows_by_id(tokens):
 
 def test_targets_stand_in_the_order_of_the_tasks():
     labels = {"sentiment": np.array([-1.0, np.nan]), "intensity": np.array([2.5, -1.0])}
-    made = targets(labels, TASKS["mosi"])
+    made = targets(labels, SPOKEN)
     np.testing.assert_array_equal(made, np.array([[2.5, 0.0], [-1.0, np.nan]], np.float32))
     assert made.dtype == torch.float32
 

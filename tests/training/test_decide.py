@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from gexsent.tasks import LEVEL, PRESENT, SENTIMENT, decode
+from gexsent.datasets import LEVEL, PRESENT, SENTIMENT
+from gexsent.decode import decode
 from gexsent.training import loop
 from gexsent.training.decide import best_shifts, decisions, expected_macro_f1, probabilities
 from gexsent.training.loop import _Run, forward
@@ -64,7 +65,7 @@ def test_probabilities_of_classes_and_levels_by_hand():
 @pytest.mark.parametrize("task", TASKS)
 def test_decisions_are_those_that_are_decoded(task):
     scores = noise(200, task.outputs)
-    columns = decode({task.name: scores.numpy()})
+    columns = decode({task.name: scores.numpy()}, [task])
     lowest = -1 if task is SENTIMENT else 0
     np.testing.assert_array_equal(decisions(task, scores), columns[f"pred_{task.name}"] - lowest)
     stacked = decisions(task, torch.stack([scores, -scores]))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gexsent.tasks import INTENSITY, LEVEL, PRESENT, SENTIMENT
+from gexsent.datasets import INTENSITY, LEVEL, PRESENT, SENTIMENT
 from gexsent.training.losses import Criterion, total
 
 NAN = float("nan")

@@ -46,7 +46,7 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path, make_job, make_params, byt
         torch.rand(17)  # what else draws random numbers in the process does not matter
     first, second = bytes_of(tmp_path / "a"), bytes_of(tmp_path / "b")
     layers = {"text_layers.json"} if system == "gexsent_finetuned" else set()
-    assert set(first) == {"model.safetensors", "config.json", "history.jsonl", "fit.json"} | layers
+    assert set(first) == {"model.safetensors", "config.json", "tasks.json", "history.jsonl", "fit.json"} | layers
     assert first == second
 
 
