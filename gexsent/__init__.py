@@ -1,13 +1,14 @@
 """Reproducible companion to GEXSent: hierarchical gated experts and gated attention for multimodal sentiment.
 
->>> from gexsent import Predictor
->>> Predictor.from_pretrained("folder or Hub name")("what a lovely day", image="photo.jpg")
+>>> import gexsent
+>>> model = gexsent.fit("posts.csv", text="text", image="image", label="sentiment")
+>>> gexsent.Predictor.from_pretrained("folder or Hub name")("what a lovely day", image="photo.jpg")
 """
 
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["Predictor", "__version__"]
+__all__ = ["Predictor", "__version__", "fit"]
 
 
 def __getattr__(name: str) -> Any:
@@ -16,4 +17,8 @@ def __getattr__(name: str) -> Any:
         from gexsent.predictor import Predictor
 
         return Predictor
+    if name == "fit":
+        from gexsent.posts.fit import fit
+
+        return fit
     raise AttributeError(f"module 'gexsent' has no attribute {name!r}")

@@ -4,6 +4,7 @@ The published ones stand here. A table of one's own is an entry of params.yaml (
 that file is read. Nothing else knows a data set by its name, but the readers of the published layouts.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gexsent.errors import DataError
@@ -48,7 +49,7 @@ class DatasetSpec:
     @property
     def main(self) -> Task:
         """The task that says most about the sentiment: what figures of single rows show, and explanations explain."""
-        return next((task for task in self.tasks if task.kind == "regression"), self.tasks[0])
+        return main(self.tasks)
 
     @property
     def has_categories(self) -> bool:
@@ -102,12 +103,19 @@ SPECS = {
 }
 
 
-def spec(name: str) -> DatasetSpec:
-    """The data set of that name.
+def main(tasks: Sequence[Task]) -> Task:
+    """The first number among some tasks; where there is none, the first task."""
+    return next((task for task in tasks if task.kind == "regression"), tasks[0])
+
+
+def spec(name: str | DatasetSpec) -> DatasetSpec:
+    """The data set of that name; one that is not known by name stands for itself.
 
     Raises:
         DataError: there is none.
     """
+    if isinstance(name, DatasetSpec):
+        return name
     if name not in SPECS:
         raise DataError(f"unknown data set {name!r}; choose from {', '.join(SPECS)}")
     return SPECS[name]

@@ -17,6 +17,8 @@ from gexsent.encoders.text import TextEncoder, load_text_encoder
 from gexsent.encoders.vision import VisionEncoder, load_vision_encoder
 from gexsent.errors import DataError
 from gexsent.model import Batch, FineTuned, ModelConfig, load_model
+from gexsent.posts.columns import Columns
+from gexsent.posts.report import Report
 from gexsent.tasks import Task
 
 BROUGHT = "features"  # value of `text` in encoders.json where no encoder made them
@@ -44,6 +46,10 @@ class Predictor:
     ):
         self.model, self.config, self.tasks = model.eval(), config, tasks
         self.text, self.vision, self.frames = text, vision, frames
+        # Of a model of one's own posts, and what it takes to save any: see posts.fit.
+        self.columns: Columns | None = None
+        self.record: EncoderRecord | None = None
+        self.report: Report | None = None
 
     @classmethod
     def from_pretrained(cls, name: str | Path) -> "Predictor":
@@ -72,7 +78,19 @@ class Predictor:
         if record.vision is not None:
             load = partial(load_vision_encoder, record.vision, record.vision_weights)
             vision = _same(folder, record.vision, record.vision_fingerprint, load)
-        return cls(model, config, learned, text, vision, record.frames)
+        predictor = cls(model, config, learned, text, vision, record.frames)
+        predictor.columns, predictor.record, predictor.report = Columns.load(folder), record, Report.load(folder)
+        return predictor
+
+    def save(self, folder: str | Path) -> None:
+        """Write a folder that `from_pretrained` loads; whole or not at all.
+
+        Raises:
+            DataError: something lies there.
+        """
+        from gexsent.posts import folder as folders
+
+        folders.save(self, Path(folder))
 
     @torch.inference_mode()
     def __call__(

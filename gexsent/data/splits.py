@@ -9,11 +9,13 @@ import pandas as pd
 from gexsent.data.table import BLOCKS
 
 
-def duplicate_groups(ids: list[str], texts: list[str], digests: list[str]) -> list[str]:
+def duplicate_groups(
+    ids: list[str], texts: list[str], digests: list[str], owners: list[str] | None = None
+) -> list[str]:
     """Group name of each sample: the first id of its group.
 
-    Two samples belong together when their pictures are the same bytes, or their texts are equal after case and white
-    space are levelled, directly or through others. Empty texts and digests join nobody.
+    Two samples belong together when their pictures are the same bytes, their texts are equal after case and white space
+    are levelled, or they have the same owner, directly or through others. Empty texts, digests and owners join nobody.
     """
     parent = list(range(len(ids)))
 
@@ -24,8 +26,8 @@ def duplicate_groups(ids: list[str], texts: list[str], digests: list[str]) -> li
         return node
 
     first: dict[tuple[str, str], int] = {}
-    for row, (text, digest) in enumerate(zip(texts, digests, strict=True)):
-        for key in (("text", " ".join(text.casefold().split())), ("digest", digest)):
+    for row, (text, digest, owner) in enumerate(zip(texts, digests, owners or [""] * len(ids), strict=True)):
+        for key in (("text", " ".join(text.casefold().split())), ("digest", digest), ("owner", owner)):
             if key[1]:
                 a, b = sorted((find(first.setdefault(key, row)), find(row)))
                 parent[b] = a

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from gexsent.datasets import DatasetSpec
 from gexsent.evaluation.measures import Measure, measures
 from gexsent.evaluation.metrics import MetricWarning
 from gexsent.systems import REFERENCES, members
@@ -41,7 +42,7 @@ class Bootstrap:
 
 
 def bootstrap(
-    predictions: pd.DataFrame, labels: pd.DataFrame, dataset: str, *, draws: int = DRAWS, seed: int = SEED
+    predictions: pd.DataFrame, labels: pd.DataFrame, dataset: str | DatasetSpec, *, draws: int = DRAWS, seed: int = SEED
 ) -> dict[str, Bootstrap]:
     """{metric: Bootstrap} of one data set. Metrics and systems share the draws. A system without predictions for a
     metric is left out of it, and a metric without labels altogether.

@@ -129,7 +129,7 @@ def _standard(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     return centred / (np.abs(centred).max() or 1)
 
 
-def measures(dataset: str) -> dict[str, Measure]:
+def measures(dataset: str | datasets.DatasetSpec) -> dict[str, Measure]:
     """{metric: its measure} of a data set."""
     spec = datasets.spec(dataset)
     if spec.has_categories:

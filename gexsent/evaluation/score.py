@@ -15,7 +15,7 @@ from gexsent.evaluation import metrics
 from gexsent.tasks import Task
 
 
-def dataset_metrics(rows: pd.DataFrame, dataset: str) -> dict[str, float]:
+def dataset_metrics(rows: pd.DataFrame, dataset: str | datasets.DatasetSpec) -> dict[str, float]:
     """All metrics of one data set for rows that hold predictions and labels side by side.
 
     Rows without a label are left out of that metric alone. A metric without any label, or without predictions, is left

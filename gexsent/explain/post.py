@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from gexsent.datasets import INTENSITY, main
 from gexsent.errors import DataError
 from gexsent.explain.explanation import Explanation
 from gexsent.explain.modality import guided, left_out
@@ -17,8 +18,7 @@ from gexsent.explain.target import Target, split
 from gexsent.explain.trace import OTHER, trace
 from gexsent.model import Batch, GEXSent
 from gexsent.predictor import Predictor
-
-NAMES = ("negative", "neutral", "positive")
+from gexsent.tasks import Task
 
 
 def explain(
@@ -41,13 +41,16 @@ def explain(
         raise DataError(f"the model is {predictor.config.system!r}: only `gexsent` can be explained")
     batch = predictor.batch(text, image=image, clip=clip, vision=vision)
     tokens = predictor.tokens(text)
-    return explained(predictor.model, batch, tokens, predictor.pictures(image, clip))
+    return explained(predictor.model, batch, tokens, predictor.pictures(image, clip), task=main(predictor.tasks))
 
 
-def explained(model: GEXSent, batch: Batch, tokens: Sequence[str], pictures: Sequence[Any] = ()) -> Explanation:
-    """The explanation of a batch of one sample, whose text tokens read `tokens` and whose vision came from `pictures`."""
+def explained(
+    model: GEXSent, batch: Batch, tokens: Sequence[str], pictures: Sequence[Any] = (), *, task: Task | None = None
+) -> Explanation:
+    """The explanation of what a model says of a task (default: as Target.of) for a batch of one sample, whose text tokens
+    read `tokens` and whose vision came from `pictures`."""
     seen = trace(model, batch)
-    target = Target.of(seen.output.heads)
+    target = Target.of(seen.output.heads, task)
     masks = {"text": batch.text_mask[0], "vision": batch.vision_mask[0]}
 
     def parts(values: Tensor) -> dict[str, np.ndarray]:
@@ -73,9 +76,11 @@ def explained(model: GEXSent, batch: Batch, tokens: Sequence[str], pictures: Seq
 
 
 def _says(target: Target, heads: dict[str, Tensor]) -> str:
-    if target.task == "intensity":
-        return f"{heads['intensity'][0, 0].item():+.2f}".replace("-", "−")
-    return NAMES[int(target.choice[0])]
+    task = target.task
+    if task.kind == "regression":
+        value = heads[task.name][0, 0].item() * task.scale + task.centre
+        return f"{value:{'+' if task == INTENSITY else ''}.2f}".replace("-", "−")
+    return task.classes[int(target.choice[0] > 0) if task.kind == "binary" else int(target.choice[0])]
 
 
 def _kind(model: GEXSent, count: int) -> str:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from gexsent.datasets import INTENSITY, SENTIMENT
 from gexsent.model import Batch
+from gexsent.tasks import Task
 
 CHUNK = 512  # variants of samples in one forward pass: more gain nothing on a core, and cost memory
 
@@ -18,31 +20,41 @@ CHUNK = 512  # variants of samples in one forward pass: more gain nothing on a c
 class Target:
     """Support for what the model says of the whole input.
 
-    For intensity it is the prediction times its own sign; for classes the log-odds of the predicted class against the
-    strongest of the others. So it is positive for the whole input, positive relevance speaks for the prediction, hiding
-    what mattered makes the score fall, and below zero the prediction is another one.
+    It is positive for the whole input, positive relevance speaks for the prediction, hiding what mattered makes the score
+    fall, and below zero the prediction is another one. For a regression it is the distance from 0 in the direction of the
+    prediction, in the head's own units; for classes the log-odds of the predicted one against the strongest of the
+    others; for yes or no the log-odds of the answer; for levels those of the nearer of the two thresholds around it.
 
-    task: "intensity" or "sentiment". choice: (B,) sign or class, as predicted from the whole input.
+    choice: (B,) sign, class, answer or level, as predicted from the whole input.
     """
 
-    task: str
+    task: Task
     choice: Tensor
 
     @classmethod
-    def of(cls, heads: dict[str, Tensor]) -> "Target":
-        """What these head outputs say; intensity where there is such a head, else sentiment."""
-        if "intensity" in heads:
-            value = heads["intensity"][:, 0]
-            return cls("intensity", torch.where(value < 0, -1.0, 1.0))
-        return cls("sentiment", heads["sentiment"].argmax(1))
+    def of(cls, heads: dict[str, Tensor], task: Task | None = None) -> "Target":
+        """What these head outputs say of a task; without one, of the intensity where there is such a head, else of the
+        sentiment."""
+        task = task or (INTENSITY if INTENSITY.name in heads else SENTIMENT)
+        raw = heads[task.name]
+        if task.kind == "classes":
+            return cls(task, raw.argmax(1))
+        if task.kind == "ordinal":
+            return cls(task, (raw > 0).int().cumprod(1).sum(1))
+        return cls(task, torch.where(raw[:, 0] < 0, -1.0, 1.0))
 
     def score(self, heads: dict[str, Tensor], rows: Tensor | None = None) -> Tensor:
         """Head outputs of N samples -> (N,); `rows` (N,) says which sample of the target each of them is."""
         choice = self.choice if rows is None else self.choice[rows]
-        if self.task == "intensity":
-            return choice * heads["intensity"][:, 0]
-        logits, choice = heads["sentiment"], choice[:, None]
-        return logits.gather(1, choice)[:, 0] - logits.scatter(1, choice, -torch.inf).amax(1)
+        raw = heads[self.task.name]
+        if self.task.kind in ("regression", "binary"):
+            return choice * raw[:, 0]
+        choice = choice[:, None]
+        if self.task.kind == "classes":
+            return raw.gather(1, choice)[:, 0] - raw.scatter(1, choice, -torch.inf).amax(1)
+        ends = raw.new_full((len(raw), 1), torch.inf)
+        passed, next_one = torch.cat([ends, raw], 1).gather(1, choice), torch.cat([-raw, ends], 1).gather(1, choice)
+        return torch.minimum(passed, next_one)[:, 0]
 
 
 @torch.no_grad()

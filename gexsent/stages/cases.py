@@ -93,8 +93,8 @@ def ranked(fit: explain.Fit, labels: pd.Series) -> pd.DataFrame:
     for ids, batch in explain.batches(fit, sorted(labels.index)):
         target = target_of(fit.model, batch)
         score = target.score(fit.model(batch).heads).detach().numpy()
-        says = target.choice.numpy().astype(int) - (target.task == "sentiment")
-        parts.append(pd.DataFrame({"id": ids, "score": score, "says": says}).assign(task=target.task))
+        says = target.choice.numpy().astype(int) + target.task.first
+        parts.append(pd.DataFrame({"id": ids, "score": score, "says": says}).assign(task=target.task.name))
     table = pd.concat(parts)
     actual = labels.loc[table["id"]].to_numpy()
     table["right"] = table["says"].map(explain.LABELS).to_numpy() == actual
