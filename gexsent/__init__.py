@@ -8,7 +8,7 @@
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["Predictor", "__version__", "fit"]
+__all__ = ["GEXSentClassifier", "GEXSentRegressor", "Predictor", "__version__", "fit"]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,4 +21,8 @@ def __getattr__(name: str) -> Any:
         from gexsent.posts.fit import fit
 
         return fit
+    if name in ("GEXSentClassifier", "GEXSentRegressor"):
+        from gexsent.posts import estimators
+
+        return getattr(estimators, name)
     raise AttributeError(f"module 'gexsent' has no attribute {name!r}")

@@ -61,6 +61,35 @@ def parser() -> argparse.ArgumentParser:
     )
     label.set_defaults(run=_label, pinned=False)
 
+    train = commands.add_parser(
+        "train", help="train on a table of one's own posts, and say how good the model is on posts set aside"
+    )
+    train.add_argument("table", help="a .csv, .tsv, .jsonl or .parquet file, one post per row")
+    train.add_argument(
+        "--label", required=True, action="append", help="the column to learn; may be given several times"
+    )
+    train.add_argument("--text", help="the column of the texts")
+    visual = train.add_mutually_exclusive_group()
+    visual.add_argument("--image", help="the column of the paths of pictures")
+    visual.add_argument("--clip", help="the column of the paths of videos")
+    visual.add_argument("--vision", help="the column of the paths of .npy files with visual features")
+    train.add_argument(
+        "--kind",
+        choices=("number", "classes", "levels", "yes/no"),
+        help="of the labels; default: found out from the column",
+    )
+    train.add_argument("--group", help="a column whose equal values stay together: a user, a product, a video")
+    train.add_argument("--split", help="a column of train, valid and test; default: drawn, groups whole")
+    train.add_argument("--media-root", type=Path, help="where the paths start from; default: beside the table")
+    train.add_argument("--encoders", default="small", help="small, base or full")
+    train.add_argument("--text-encoder", help="instead: a name on the Hub, or a folder")
+    train.add_argument("--vision-encoder", help="instead: an architecture of open_clip")
+    train.add_argument("--vision-weights", help="of that architecture: a tag of open_clip, or a checkpoint file")
+    train.add_argument("--max-tokens", type=int, default=128, help="longer texts are cut; default: 128")
+    train.add_argument("--seeds", type=int, default=3, help="fits of each system; default: 3")
+    train.add_argument("--out", required=True, type=Path, help="the folder to save the model in")
+    train.set_defaults(run=_train, pinned=False)
+
     predict = commands.add_parser("predict", help="score one post: text, with an image or a clip or neither")
     predict.add_argument(
         "--text", default="", help="what was said or written; write --text=-… for one that begins with a dash"
@@ -152,6 +181,34 @@ def _label(options: argparse.Namespace) -> None:
         stages = provenance.changed(root, edition)
         print(f"{edition}: " + (f"code has changed since, of {', '.join(stages)}" if stages else "made by this code"))
     print(f"{len(changed)} files changed")
+
+
+def _train(options: argparse.Namespace) -> None:
+    from gexsent.posts import fit
+
+    if options.encoders not in fit.CHOICES:
+        raise DataError(f"--encoders: expected {', '.join(fit.CHOICES)}, found {options.encoders!r}")
+    choice = fit.CHOICES[options.encoders]
+    changed = {"text": options.text_encoder, "vision": options.vision_encoder, "vision_weights": options.vision_weights}
+    if options.vision_encoder is not None and options.vision_weights is None:
+        choice = choice._replace(vision_weights=None)
+    choice = choice._replace(**{name: value for name, value in changed.items() if value is not None})
+    names = (
+        "label",
+        "text",
+        "image",
+        "clip",
+        "vision",
+        "kind",
+        "group",
+        "split",
+        "media_root",
+        "max_tokens",
+        "seeds",
+        "out",
+    )
+    model = fit.fit(options.table, encoders=choice, **{name: getattr(options, name) for name in names})
+    print(f"\n{model.report}\n\nSaved in {options.out}")
 
 
 def _predict(options: argparse.Namespace) -> None:

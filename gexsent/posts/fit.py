@@ -110,6 +110,11 @@ def fit(
     frame, found = frame[usable], [post for post, use in zip(found, usable, strict=True) if use]
     values = {name: column[usable] for name, column in values.items()}
     groups = group_of(found, None if group is None else frame[group])
+    if len(found) < learn.LEAST_POSTS:
+        raise DataError(
+            f"{files.named(table)}: {len(found)} posts with a label, and {learn.LEAST_POSTS} are the least to learn from, "
+            "choose by and test on; label more posts"
+        )
     if split is None:
         roles = learn.deal(tasks[0], values[tasks[0].label], groups, seed)
     else:

@@ -44,7 +44,7 @@ def infer(column: pd.Series, number: int, kind: str | None = None) -> Task:
     if kind == "number":
         values = _numbers(known)
         if np.ptp(values) == 0:
-            raise DataError(f"column {name!r}: every label is {_written(known.iloc[0])}; there is nothing to learn")
+            raise DataError(f"column {name!r}: every label is {written(known.iloc[0])}; there is nothing to learn")
         return Task(f"label{number}", "regression", 1, name)
     classes = _classes(known, kind)
     _check_classes(known, classes, kind)
@@ -67,11 +67,11 @@ def codes(column: pd.Series, task: Task) -> np.ndarray:
     place = {name: float(index) for index, name in enumerate(task.classes)}
     folded = {name.casefold(): code for name, code in place.items()} if task.kind == "binary" else place
     for position, (row, cell) in zip(np.flatnonzero(there), known.items(), strict=True):
-        written = _written(cell)
-        code = folded.get(written.casefold() if task.kind == "binary" else written)
+        name = written(cell)
+        code = folded.get(name.casefold() if task.kind == "binary" else name)
         if code is None:
             raise DataError(
-                f"column {column.name!r}, row {row}: {written!r} is none of the labels {', '.join(task.classes[:10])}"
+                f"column {column.name!r}, row {row}: {name!r} is none of the labels {', '.join(task.classes[:10])}"
             )
         values[position] = code
     return values
@@ -100,7 +100,7 @@ def describe(task: Task, values: np.ndarray) -> str:
 def _kind(known: pd.Series) -> str:
     if isinstance(known.dtype, pd.CategoricalDtype):
         return "levels" if known.cat.ordered else "classes"
-    words = {_written(cell).casefold() for cell in known}
+    words = {written(cell).casefold() for cell in known}
     if pd.api.types.is_bool_dtype(known.dtype) or any(words == pair for pair in YES_NO):
         return "yes/no"
     numeric = [_is_number(cell) for cell in known]
@@ -109,7 +109,7 @@ def _kind(known: pd.Series) -> str:
     if np.mean(numeric) > 0.5:  # classes that happen to be numbers are none, or nearly all of them
         row = known.index[numeric.index(False)]
         raise DataError(
-            f"column {known.name!r}, row {row}: {_written(known.loc[row])!r} is no number, and most labels are; mend it, "
+            f"column {known.name!r}, row {row}: {written(known.loc[row])!r} is no number, and most labels are; mend it, "
             "leave the cell empty, or say that the labels are classes"
         )
     return "classes"
@@ -126,7 +126,7 @@ def _is_number(cell: Any) -> bool:
 def _numbers(known: pd.Series) -> np.ndarray:
     for row, cell in known.items():
         if not _is_number(cell):
-            raise DataError(f"column {known.name!r}, row {row}: {_written(cell)!r} is no number")
+            raise DataError(f"column {known.name!r}, row {row}: {written(cell)!r} is no number")
     values = np.array([float(cell) for cell in known])
     if not np.isfinite(values).all():
         raise DataError(f"column {known.name!r}: a label is too large to be a number")
@@ -136,8 +136,8 @@ def _numbers(known: pd.Series) -> np.ndarray:
 def _classes(known: pd.Series, kind: str) -> tuple[str, ...]:
     if isinstance(known.dtype, pd.CategoricalDtype):
         used = set(known)
-        return tuple(_written(category) for category in known.cat.categories if category in used)
-    words = sorted({_written(cell) for cell in known})
+        return tuple(written(category) for category in known.cat.categories if category in used)
+    words = sorted({written(cell) for cell in known})
     if kind == "levels":
         if not all(map(_is_number, words)):
             raise DataError(
@@ -162,21 +162,21 @@ def _check_classes(known: pd.Series, classes: Sequence[str], kind: str) -> None:
             f"column {name!r}: {len(classes):,} different labels in {len(known):,} rows, and {MOST_CLASSES} classes are "
             "the most; is it the column of the labels?"
         )
-    written = known.map(_written).str.casefold() if kind == "yes/no" else known.map(_written)
-    counts = written.astype(str).value_counts().reindex(classes, fill_value=0)
+    names = pd.Series([written(cell).casefold() if kind == "yes/no" else written(cell) for cell in known], known.index)
+    counts = names.value_counts().reindex(classes, fill_value=0)
     if (counts > 0).sum() == 1:
         raise DataError(f"column {name!r}: every label is {counts.idxmax()!r}; there is nothing to learn")
     few = counts[counts < LEAST_ROWS]
     if len(few):
-        rows = ", ".join(map(str, known.index[(written == few.index[0]).to_numpy()]))
+        rows = ", ".join(map(str, known.index[(names == few.index[0]).to_numpy()]))
         raise DataError(
             f"column {name!r}: only row {rows} has the label {few.index[0]!r}, and {LEAST_ROWS} rows are the least to learn "
             "from, choose by and test on; merge it with another label or empty those cells"
         )
 
 
-def _written(cell: Any) -> str:
-    """A label as text: 2.0 of a column of whole numbers with gaps is 2."""
+def written(cell: Any) -> str:
+    """A label as text, without spaces around it: 2.0 of a column of whole numbers with gaps is 2."""
     if isinstance(cell, (float, np.floating)) and float(cell).is_integer():
         return str(int(cell))
     return str(cell).strip()

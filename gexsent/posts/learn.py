@@ -30,6 +30,7 @@ TRAINING = TrainParams(
     modality_dropout=0.3, balance=1.0,
 )  # fmt: skip
 STEPS = 12  # an epoch has about so many at least: few posts are met in small batches
+LEAST_POSTS = 20  # below which a score says nothing
 BINS = 5  # into which numbers are cut, so that every part has small and large ones
 ROLES = ("train", "valid", "test")
 SYNONYMS = {"val": "valid", "validation": "valid", "dev": "valid", "training": "train", "testing": "test"}
@@ -54,7 +55,7 @@ class Study:
         """Places (B,) of the posts of a role."""
         return torch.from_numpy(np.flatnonzero(self.roles == role))
 
-    def job(self, system: str, seed: int, sizes: ModelParams = SIZES) -> loop.Job:
+    def job(self, system: str, seed: int) -> loop.Job:
         """A fit of one system. Labels of test posts are not in it."""
         train, valid = self.rows("train"), self.rows("valid")
         learned = tuple(in_units_of(task, self.values[task.label][train.numpy()]) for task in self.tasks)
@@ -67,7 +68,7 @@ class Study:
             outputs={task.name: task.outputs for task in learned},
             temporal=self.temporal,
             frames=max(1, int(self.samples.vision.lengths[train].max())),
-            **asdict(sizes),
+            **asdict(SIZES),
         )
         return loop.Job(config, seed, self.samples, learned, known, train, valid)
 
@@ -85,18 +86,22 @@ def training_for(posts: int) -> TrainParams:
 
 
 def fit(
-    study: Study, systems: Sequence[str], seeds: int, folder: Path, *, sizes: ModelParams = SIZES, progress: bool = True
+    study: Study, systems: Sequence[str], seeds: int, folder: Path, *, seed: int = 0, progress: bool = True
 ) -> dict[tuple[str, int], dict]:
-    """{(system, seed): record of its fit}, each in folder/<system>/seed<n>; goes on where it was stopped."""
+    """{(system, seed): record of its fit}, each in folder/<system>/seed<n>; goes on where it was stopped.
+
+    Args:
+        seeds, seed: how many fits of each system, and the seed of the first.
+    """
     keep_memory()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # these models are too small to gain from a second thread, and lose where cores are busy
     settings = training_for(int((study.roles == "train").sum()))
-    records, plan = {}, [(system, seed) for seed in range(seeds) for system in systems]
+    records, plan = {}, [(system, seed) for seed in range(seed, seed + seeds) for system in systems]
     try:
         for system, seed in tqdm(plan, desc="train", unit="fit", disable=not progress):
             place = folder / system / f"seed{seed}"
-            records[system, seed] = loop.fit(study.job(system, seed, sizes), settings, place, device=pick_device())
+            records[system, seed] = loop.fit(study.job(system, seed), settings, place, device=pick_device())
     finally:
         torch.set_num_threads(threads)
     return records

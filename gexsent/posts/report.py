@@ -59,8 +59,8 @@ class Report:
                 ("text_only", "What is seen helps", "What is seen makes it worse"),
                 ("vision_only", "The text helps", "The text makes it worse"),
             ):
-                if other not in part.index or (other == "vision_only" and "text_only" not in part.index):
-                    continue
+                if other != CONSTANT and not {"text_only", "vision_only"} <= set(part.index):
+                    continue  # there is one modality alone: nothing beside it could help
                 row = part.loc[other]
                 gain = row["difference"] if metric == "MAE" else -row["difference"]  # how much better GEXSent is
                 if not row["p_holm"] < ALPHA:
