@@ -18,6 +18,7 @@ from gexsent import machine
 
 _OPERATIONS = torch.ops.aten
 _REAL = (torch.float32, torch.float64)
+_SHORT = (torch.bfloat16, torch.float16)  # summed in float32, as torch does
 
 
 def pin() -> None:
@@ -30,6 +31,8 @@ def pin() -> None:
 def _replace() -> torch.library.Library:
     library = torch.library.Library("aten", "IMPL")
     replaced = {"mm": _mm, "bmm": _mm, "addmm": _addmm, "baddbmm": _addmm, "sqrt": _sqrt, "log": _log}
+    replaced |= {"mm.out": _mm_out, "bmm.out": _mm_out, "addmm.out": _addmm_out, "baddbmm.out": _addmm_out}
+    replaced |= {"addmm_": _addmm_in_place, "baddbmm_": _addmm_in_place}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of what is wanted here
         for name, function in replaced.items():
@@ -41,18 +44,43 @@ def _replace() -> torch.library.Library:
 
 def _mm(first: Tensor, second: Tensor) -> Tensor:
     """(N, K) @ (K, M), or a batch of such."""
-    if first.dtype not in _REAL or first.dtype != second.dtype:
-        operation = _OPERATIONS.mm if first.ndim == 2 else _OPERATIONS.bmm
-        return operation.out(first, second, out=first.new_empty((*first.shape[:-1], second.shape[-1])))
+    if first.dtype != second.dtype:
+        raise RuntimeError(f"expected two matrices of one dtype, found {first.dtype} and {second.dtype}")
+    if first.dtype in _SHORT:
+        return _mm(first.float(), second.float()).to(first.dtype)
     return torch.from_numpy(np.matmul(first.numpy(force=True), second.numpy(force=True)))
+
+
+def _mm_out(first: Tensor, second: Tensor, *, out: Tensor) -> Tensor:
+    """The same, written into `out`."""
+    shape = (*first.shape[:-1], second.shape[-1])
+    if first.dtype not in _REAL or first.dtype != second.dtype or out.dtype != first.dtype or out.shape != shape:
+        return out.resize_(shape).copy_(_mm(first, second))
+    np.matmul(first.numpy(force=True), second.numpy(force=True), out=out.numpy(force=True))
+    return out
 
 
 def _addmm(bias: Tensor, first: Tensor, second: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta * bias + alpha * first @ second; the bias is broadcast."""
-    result = _mm(first, second)
+    return _added(_mm(first, second), bias, beta, alpha)
+
+
+def _addmm_out(
+    bias: Tensor, first: Tensor, second: Tensor, *, beta: float = 1, alpha: float = 1, out: Tensor
+) -> Tensor:
+    if bias.data_ptr() == out.data_ptr():
+        return out.copy_(_addmm(bias, first, second, beta=beta, alpha=alpha))
+    return _added(_mm_out(first, second, out=out), bias, beta, alpha)
+
+
+def _addmm_in_place(bias: Tensor, first: Tensor, second: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    return bias.copy_(_addmm(bias, first, second, beta=beta, alpha=alpha))
+
+
+def _added(product: Tensor, bias: Tensor, beta: float, alpha: float) -> Tensor:
     if alpha != 1:
-        result *= alpha
-    return result if beta == 0 else result.add_(bias, alpha=beta)  # with 0 the bias may hold anything, NaN included
+        product *= alpha
+    return product if beta == 0 else product.add_(bias, alpha=beta)  # with 0 the bias may hold anything, NaN included
 
 
 def _sqrt(values: Tensor) -> Tensor:

@@ -29,6 +29,38 @@ MEMES = (SENTIMENT, *PRESENT, *LEVEL)
 
 
 @dataclass(frozen=True)
+class LabelColumn:
+    """Where a table has the intensity or the sentiment.
+
+    values: of the sentiment, {what a cell says: -1, 0 or 1}. low, high: of the intensity, what stands for -3 and for 3.
+    """
+
+    column: str
+    values: dict[str, int] | None = None
+    low: float = -3.0
+    high: float = 3.0
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """A table of one's own: its file in the raw folder, and which column means what; None where there is no such column.
+
+    text: what was said or written. image, clip: the path of a picture or a video, from the file's folder on; a table has one
+    of the two at most. group: rows with the same value stay together. split: train, valid or test; without it, five folds.
+    labels: {"intensity" or "sentiment": its column}.
+    """
+
+    file: str
+    id: str | None
+    text: str | None
+    image: str | None
+    clip: str | None
+    group: str | None
+    split: str | None
+    labels: dict[str, LabelColumn]
+
+
+@dataclass(frozen=True)
 class DatasetSpec:
     """One data set.
 
@@ -36,6 +68,7 @@ class DatasetSpec:
     layout: the family of layouts that it comes in: "clips" (of MMSA and the CMU SDK), "memes" (of SemEval) or "table".
     tasks: what can be learned from it, where a layout has the labels.
     groups: what its groups of rows are, in the plural. where: what to put into its raw folder. media: folders there.
+    table: of the layout "table", what its columns mean.
     """
 
     name: str
@@ -45,6 +78,7 @@ class DatasetSpec:
     groups: str
     where: str
     media: tuple[str, ...]
+    table: TableSpec | None = None
 
     @property
     def main(self) -> Task:
@@ -101,6 +135,22 @@ SPECS = {
         ),
     )
 }
+
+
+def register(name: str, title: str, groups: str, table: TableSpec) -> DatasetSpec:
+    """Know a table of one's own by a name, from now on.
+
+    Raises:
+        DataError: a published data set has that name.
+    """
+    if name in SPECS and SPECS[name].table is None:
+        raise DataError(f"{name!r} is a published data set; call the table something else")
+    tasks = tuple(task for task in SPOKEN if task.name in table.labels)
+    named = [getattr(table, kind) for kind in ("id", "text", "image", "clip", "group", "split")]
+    columns = [*filter(None, named), *(label.column for label in table.labels.values())]
+    where = f"{table.file} with the columns {', '.join(columns)}, and the files that it names"
+    SPECS[name] = DatasetSpec(name, title, "table", tasks, groups, where, (".",), table)
+    return SPECS[name]
 
 
 def main(tasks: Sequence[Task]) -> Task:

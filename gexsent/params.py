@@ -1,5 +1,7 @@
 """params.yaml as frozen dataclasses: one loader, strict about every key and type.
 
+`tables` describes data sets of one's own, see tables.py.
+
 Sections `data`, `encode`, `model`, `search`, `train` hold the values common to all editions; `editions.<name>.<section>`
 overrides some of them, and `editions.<name>.by_dataset.<dataset>.<section>` some of those for one data set. A value is
 therefore written once, and the difference between two editions can be read off.
@@ -15,7 +17,8 @@ from typing import Any
 
 import yaml
 
-from gexsent.datasets import SPECS
+from gexsent import tables
+from gexsent.datasets import SPECS, spec
 from gexsent.errors import DataError
 
 
@@ -189,7 +192,7 @@ def load(path: Path, edition: str | None = None, dataset: str | None = None) -> 
         raise DataError(f"{path}: cannot be read as YAML: {error}") from error
     if not isinstance(raw, dict):
         raise DataError(f"{path}: expected a mapping at the top, found {type(raw).__name__}")
-    wanted = {"edition", "datasets", "editions", *SECTIONS}
+    wanted = {"edition", "datasets", "tables", "editions", *SECTIONS}
     for kind, keys in (("unknown", raw.keys() - wanted), ("missing", wanted - raw.keys())):
         if keys:
             raise DataError(
@@ -201,9 +204,12 @@ def load(path: Path, edition: str | None = None, dataset: str | None = None) -> 
         raise DataError(f"{path}: editions: expected a mapping, found {editions!r}")
     if not isinstance(edition, str) or edition not in editions:
         raise DataError(f"{path}: edition {edition!r} is not under editions: {', '.join(map(str, editions))}")
+    tables.register(raw["tables"], f"{path}: tables")
     datasets = raw["datasets"]
     if not isinstance(datasets, list) or not datasets or any(name not in list(SPECS) for name in datasets):
         raise DataError(f"{path}: datasets: expected some of {', '.join(SPECS)}, found {datasets!r}")
+    if dataset is not None:
+        spec(dataset)  # there is one of that name
     overrides = raw["editions"][edition]
     if not isinstance(overrides, dict) or set(overrides) != {*SECTIONS, "by_dataset"}:
         raise DataError(
@@ -225,7 +231,7 @@ def load(path: Path, edition: str | None = None, dataset: str | None = None) -> 
 def _by_dataset(values: Any, where: str) -> dict[str, dict]:
     # Every data set has its key, be it empty: DVC can then watch it.
     if not isinstance(values, dict) or set(values) != set(SPECS):
-        raise DataError(f"{where}: expected the data sets {', '.join(SPECS)} ({{}} for no change)")
+        raise DataError(f"{where}: expected the data sets {', '.join(SPECS)}, each with {{}} for no change")
     for dataset, sections in values.items():
         if not isinstance(sections, dict) or not set(sections) <= set(BY_DATASET):
             raise DataError(f"{where}.{dataset}: expected some of the sections {', '.join(BY_DATASET)}, or {{}}")

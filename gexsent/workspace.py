@@ -147,6 +147,5 @@ def open_workspace(edition: str | None = None, dataset: str | None = None, root:
     path = root / "params.yaml"
     if dataset is None:
         dataset = params_module.load(path, edition).datasets[0]
-    datasets.spec(dataset)
     params = params_module.load(path, edition, dataset)
     return Workspace(root, params.edition, dataset, params)

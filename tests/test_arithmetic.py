@@ -40,6 +40,32 @@ def test_bias_beta_and_alpha():
     np.testing.assert_allclose(batches, np.broadcast_to(bias.numpy() + product, (5, 4, 2)))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_product_written_into_a_place_is_the_same_product(dtype):
+    first, second, bias = values(7, 33, dtype=dtype), values(33, 5, dtype=dtype, seed=1), values(5, dtype=dtype, seed=2)
+    product = np.matmul(first.numpy(), second.numpy()).tobytes()
+    whole = torch.full((7, 10), torch.nan, dtype=dtype)
+    torch.mm(first, second, out=whole[:, ::2])  # with gaps
+    assert whole[:, ::2].numpy().tobytes() == product and whole[:, 1::2].isnan().all()
+    sum_ = torch.addmm(bias, first, second)
+    place = torch.full((7, 5), torch.nan, dtype=dtype)
+    assert torch.equal(torch.addmm(bias, first, second, out=place), sum_) and torch.equal(place, sum_)
+    own = bias.expand(7, 5).clone()
+    torch.addmm(own, first, second, out=own)
+    assert torch.equal(own, sum_)
+    assert torch.equal(bias.expand(7, 5).clone().addmm_(first, second), sum_)
+    other = torch.zeros(0, dtype=dtype)
+    assert torch.equal(torch.mm(first, second, out=other), first @ second)
+    batch = torch.empty(2, 7, 5, dtype=dtype)
+    torch.bmm(first.expand(2, 7, 33), second.expand(2, 33, 5), out=batch)
+    assert torch.equal(batch[1], first @ second)
+
+
+def test_matrices_of_two_types_are_refused():
+    with pytest.raises(RuntimeError, match="of one dtype, found"):
+        torch.mm(torch.ones(2, 2), torch.ones(2, 2).double())
+
+
 def test_gradients_pass_through():
     first, second = values(4, 3).requires_grad_(), values(5, 3, seed=1).requires_grad_()
     bias = values(5, seed=2).requires_grad_()
@@ -48,8 +74,8 @@ def test_gradients_pass_through():
     assert torch.autograd.gradcheck(lambda x: x.sqrt() + x.log(), (positive,))
 
 
-@pytest.mark.parametrize("dtype", [torch.int64, torch.bfloat16, torch.complex64])
-def test_other_types_are_left_to_torch(dtype):
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bfloat16, torch.float16, torch.complex64])
+def test_other_types_are_multiplied_too(dtype):
     first, second = (torch.arange(6).view(shape).to(dtype) for shape in ((2, 3), (3, 2)))
     expected = torch.tensor([[10, 13], [28, 40]]).to(dtype)
     assert torch.equal(first @ second, expected)

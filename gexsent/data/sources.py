@@ -47,6 +47,10 @@ def find(dataset: str, root: Path) -> Found:
                 lacking.append(
                     "labels_test.csv and images_test/, from SemEval-2020 Task 8's organisers: five folds replace them"
                 )
+    elif spec.table is not None:
+        if (root / spec.table.file).is_file():
+            layouts.append("table")
+            files.append(root / spec.table.file)
     else:
         if (root / "label.csv").is_file():
             layouts.append("label.csv")
@@ -120,7 +124,7 @@ def read(dataset: str, root: Path, *, seed: int, max_bad: float = 0.05, verify_m
     Raises:
         DataError: nothing there, a fault in a file, or too many faulty rows.
     """
-    from gexsent.data import csd, facet, memotion, mmsa, pickles, table
+    from gexsent.data import csd, facet, memotion, mmsa, pickles, posts, table
     from gexsent.data.arrays import Ragged
 
     found = find(dataset, root)
@@ -130,6 +134,8 @@ def read(dataset: str, root: Path, *, seed: int, max_bad: float = 0.05, verify_m
     features: dict[str, Ragged] = {}
     if layout == "memotion":
         samples, labels, total = memotion.read(root, quarantine, seed)
+    elif layout == "table":
+        samples, labels, total = posts.read(root, datasets.spec(dataset).table, quarantine, seed)
     elif layout == "label.csv":
         samples, labels, total = mmsa.read_labels(root, quarantine)
     elif layout == "feature pickle":

@@ -8,6 +8,9 @@ import pandas as pd
 
 from gexsent.data.table import BLOCKS
 
+# What people call the parts of a split.
+SYNONYMS = {"val": "valid", "validation": "valid", "dev": "valid", "training": "train", "testing": "test"}
+
 
 def duplicate_groups(
     ids: list[str], texts: list[str], digests: list[str], owners: list[str] | None = None

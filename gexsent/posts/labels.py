@@ -103,7 +103,7 @@ def _kind(known: pd.Series) -> str:
     words = {written(cell).casefold() for cell in known}
     if pd.api.types.is_bool_dtype(known.dtype) or any(words == pair for pair in YES_NO):
         return "yes/no"
-    numeric = [_is_number(cell) for cell in known]
+    numeric = [is_number(cell) for cell in known]
     if all(numeric):
         return "number"
     if np.mean(numeric) > 0.5:  # classes that happen to be numbers are none, or nearly all of them
@@ -115,7 +115,8 @@ def _kind(known: pd.Series) -> str:
     return "classes"
 
 
-def _is_number(cell: Any) -> bool:
+def is_number(cell: Any) -> bool:
+    """Whether a cell is a finite number, or a text that writes one as people do."""
     if isinstance(cell, (bool, np.bool_)):
         return False
     if isinstance(cell, str):
@@ -125,7 +126,7 @@ def _is_number(cell: Any) -> bool:
 
 def _numbers(known: pd.Series) -> np.ndarray:
     for row, cell in known.items():
-        if not _is_number(cell):
+        if not is_number(cell):
             raise DataError(f"column {known.name!r}, row {row}: {written(cell)!r} is no number")
     values = np.array([float(cell) for cell in known])
     if not np.isfinite(values).all():
@@ -139,7 +140,7 @@ def _classes(known: pd.Series, kind: str) -> tuple[str, ...]:
         return tuple(written(category) for category in known.cat.categories if category in used)
     words = sorted({written(cell) for cell in known})
     if kind == "levels":
-        if not all(map(_is_number, words)):
+        if not all(map(is_number, words)):
             raise DataError(
                 f"column {known.name!r}: levels need an order: give numbers, or an ordered category of pandas; found "
                 f"{', '.join(words[:5])}"

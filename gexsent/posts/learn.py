@@ -33,7 +33,6 @@ STEPS = 12  # an epoch has about so many at least: few posts are met in small ba
 LEAST_POSTS = 20  # below which a score says nothing
 BINS = 5  # into which numbers are cut, so that every part has small and large ones
 ROLES = ("train", "valid", "test")
-SYNONYMS = {"val": "valid", "validation": "valid", "dev": "valid", "training": "train", "testing": "test"}
 
 
 @dataclass(frozen=True)
@@ -159,7 +158,7 @@ def given_roles(cells: Sequence[object], column: str, groups: Sequence[str]) -> 
         DataError: another word, no post of a role, or a group in two of them.
     """
     words = [str(cell).strip().casefold() for cell in cells]
-    roles = [SYNONYMS.get(word, word) for word in words]
+    roles = [splits.SYNONYMS.get(word, word) for word in words]
     for word, role in zip(words, roles, strict=True):
         if role not in ROLES:
             raise DataError(f"column {column!r}: {word!r} is none of train, valid and test")

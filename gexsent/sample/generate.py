@@ -20,7 +20,7 @@ MANIFEST = "manifest.json"
 TRUTH = "truth.csv"
 CLIPS_PER_VIDEO = 5
 # Something to train on, to validate on and to test on: three videos, or memes enough for two blocks beside a test set.
-LEAST = {"clips": 2 * CLIPS_PER_VIDEO + 1, "memes": 5}
+LEAST = {"clips": 2 * CLIPS_PER_VIDEO + 1, "memes": 5, "table": 10}
 FRAMES, RATE, SIDE = 10, 10, 96
 MEME_SIDE = 160
 SENTIMENTS = ("very_negative", "negative", "neutral", "positive", "very_positive")
@@ -51,16 +51,20 @@ def generate(root: Path, dataset: str, *, rows: int, seed: int) -> None:
     Raises:
         DataError: too few rows to train, validate and test on.
     """
-    layout = datasets.spec(dataset).layout
-    if layout not in LEAST:
-        raise DataError(f"{dataset}: only the published data sets can be generated; take it out of `datasets`")
+    spec = datasets.spec(dataset)
+    layout = spec.layout
     if rows < LEAST[layout]:
         raise DataError(f"data.rows: {dataset} cannot be generated with {rows} rows; {LEAST[layout]} are the least")
     partial = root.with_name(root.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     rng = random.Random(int.from_bytes(hashlib.sha256(f"{dataset} {seed}".encode()).digest()[:8]))
-    truth = (_memes if layout == "memes" else _clips)(partial, rows, rng)
+    if layout == "table":
+        from gexsent.sample.posts import write_table
+
+        truth = write_table(partial, spec.table, rows, rng)
+    else:
+        truth = (_memes if layout == "memes" else _clips)(partial, rows, rng)
     _table(partial / TRUTH, ["id", "words", "face", "sarcastic"], truth)
     files = sorted(path for path in partial.rglob("*") if path.is_file())
     manifest = {
@@ -92,7 +96,7 @@ def _clips(folder: Path, rows: int, rng: random.Random) -> list[list]:
             name = f"{'-' if video % 7 == 3 else ''}v{video:03d}"  # some real ids begin with a dash
             (folder / "Raw" / name).mkdir(parents=True)
         script = write(rng)
-        _clip(folder / "Raw" / name / f"{clip}.mp4", person, script.face / 2, rng)
+        draw_clip(folder / "Raw" / name / f"{clip}.mp4", person, script.face / 2, rng)
         annotation = "Positive" if script.intensity > 0 else "Negative" if script.intensity < 0 else "Neutral"
         table.append([name, clip, script.text, f"{script.intensity:.1f}", annotation, modes[video], 0])
         truth.append([f"{name}$_${clip}", script.words, script.face, int(script.sarcastic)])
@@ -101,7 +105,7 @@ def _clips(folder: Path, rows: int, rng: random.Random) -> list[list]:
     return truth
 
 
-def _clip(path: Path, person, expression: float, rng: random.Random) -> None:
+def draw_clip(path: Path, person, expression: float, rng: random.Random) -> None:
     import av
 
     from gexsent.sample.faces import draw
@@ -131,7 +135,7 @@ def _memes(folder: Path, rows: int, rng: random.Random) -> list[list]:
             script = write(rng)
         seen.add(script.text)
         (folder / images).mkdir(exist_ok=True)
-        _meme(folder / images / name, script, rng)
+        draw_meme(folder / images / name, script, rng)
         # As in the real files, some corrected texts are blank beside an OCR text, and some labels are missing.
         corrected = "" if rng.random() < 0.03 else script.text
         labels = [NAMES[category][getattr(script, category)] for category in NAMES]
@@ -146,7 +150,7 @@ def _memes(folder: Path, rows: int, rng: random.Random) -> list[list]:
     return truth
 
 
-def _meme(path: Path, script: Script, rng: random.Random) -> None:
+def draw_meme(path: Path, script: Script, rng: random.Random) -> None:
     from PIL import Image, ImageDraw, ImageFont
 
     from gexsent.sample.faces import Person, draw

@@ -119,7 +119,7 @@ def _measured(workspace: Workspace) -> dict[str, pd.DataFrame]:
         asked = chosen(fit.test, round(ROWS * share))
         for batch_ids, batch in batches(fit, asked):
             right = None if words is None else {"text": _stacked(words, batch_ids, batch.text_mask)}
-            if right is not None and workspace.spec.layout == "memes":
+            if right is not None and not fit.config.temporal and batch.vision.shape[1] > 1:
                 side = round((batch.vision.shape[1] - 1) ** 0.5)
                 patches = torch.from_numpy(truth.face_patches(side)).expand(batch.vision_mask.shape)
                 shown = groups.set_index("id").loc[batch_ids, "face"].to_numpy() != 0
