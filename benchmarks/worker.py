@@ -1,0 +1,98 @@
+"""Processes that measure, apart from the notebook that asks them.
+
+Settings of the numerical libraries hold for a whole process (gexsent/machine.py): with them and without them takes two
+processes, asked in turn. And the memory that one system takes can be told from another's only in a fresh process.
+"""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import traceback
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from gexsent import machine
+
+ROOT = Path(__file__).parents[1]
+
+
+KINDS = {
+    "project": "as the pipeline computes: pinned, and products by numpy",
+    "pinned": "pinned, and torch left to compute products itself",
+    "free": "nothing pinned: each library chooses the code that suits the processor",
+}
+
+
+class Worker:
+    """A process of one thread, to be used in a `with` statement; `kind` is one of KINDS."""
+
+    def __init__(self, kind: str = "project"):
+        settings = {name: value for name, value in os.environ.items() if name not in machine.PINS}
+        settings |= machine.PINS if kind != "free" else {"OMP_NUM_THREADS": machine.PINS["OMP_NUM_THREADS"]}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.worker", kind],
+            cwd=ROOT,
+            env=settings | {"TQDM_DISABLE": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def ask(self, function: str, **arguments: Any) -> Any:
+        """Call "module.function" of this package there. Arguments and result are what JSON can hold.
+
+        Raises:
+            RuntimeError: it failed; with what it said.
+        """
+        self.process.stdin.write(json.dumps([function, arguments]) + "\n")
+        self.process.stdin.flush()
+        answer = json.loads(self.process.stdout.readline() or '{"error": "the process ended"}')
+        if "error" in answer:
+            raise RuntimeError(f"{function}: {answer['error']}")
+        return answer["result"]
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait()
+
+
+def alone(function: str, **arguments: Any) -> Any:
+    """Ask a fresh process, which then ends."""
+    with Worker() as worker:
+        return worker.ask(function, **arguments)
+
+
+def main() -> None:
+    """Answer line by line. What libraries print goes to the screen, not among the answers."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    import torch
+
+    from gexsent import arithmetic
+    from gexsent.training.device import keep_memory
+
+    torch.set_num_threads(1)
+    if sys.argv[1] == "project":
+        arithmetic.pin()
+    keep_memory()  # as the training processes do
+    for line in sys.stdin:
+        function, arguments = json.loads(line)
+        module, name = function.split(".")
+        try:
+            answer = {"result": getattr(import_module(f"benchmarks.{module}"), name)(**arguments)}
+        except Exception:
+            answer = {"error": traceback.format_exc()}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        main()
