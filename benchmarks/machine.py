@@ -3,18 +3,53 @@
 import functools
 import os
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from benchmarks.timing import seconds_a_call
+from benchmarks.timing import in_rounds, seconds_a_call
+from benchmarks.worker import Worker
 
-LARGE = (1024, 1024, 1024)  # rows, inner width, columns: the ceiling
-OURS = (1536, 384, 128)  # 64 texts of 24 words through the first layer of a lite model
+OURS = (1536, 384, 128)  # rows, inner width, columns: 64 texts of 24 words through the first layer of a lite model
+PROJECT = "float32, as the project"
+WAYS = {  # the kind of Worker, the numbers, the device
+    PROJECT: ("project", "float32", "cpu"),
+    "float32, MKL pinned": ("pinned", "float32", "cpu"),
+    "float32, MKL free": ("free", "float32", "cpu"),
+    "bfloat16, torch pinned": ("pinned", "bfloat16", "cpu"),
+    "bfloat16, torch free": ("free", "bfloat16", "cpu"),
+}
+GPU_WAYS = {"float32, GPU": ("project", "float32", "cuda"), "bfloat16, GPU": ("project", "bfloat16", "cuda")}
+COPY = "copy in memory"
 
 
-def product(*, size: tuple[int, int, int], dtype: str, device: str = "cpu", at_least: float) -> float:
+def products(
+    workers: Mapping[str, Worker], size: Sequence[int], rounds: int, at_least: float
+) -> dict[str, list[float]]:
+    """Seconds of one product of this size in each way, in rounds; on a GPU too where there is one."""
+    ways = WAYS | (GPU_WAYS if workers["project"].ask("machine.gpu") else {})
+    calls = {}
+    for name, (kind, dtype, device) in ways.items():
+        asked = {"size": list(size), "dtype": dtype, "device": device, "at_least": at_least}
+        calls[name] = functools.partial(workers[kind].ask, "machine.product", **asked)
+    return in_rounds(calls, rounds)
+
+
+def moves(worker: Worker, folder: Path, megabytes: int, rounds: int, at_least: float) -> dict[str, list[float]]:
+    """Seconds a byte, in rounds: of copies in memory, in the processor's cache (and on a GPU), and of the disk."""
+    asked = {COPY: {"megabytes": 256}, "copy in cache": {"megabytes": 0.5}}
+    if worker.ask("machine.gpu"):
+        asked["copy on the GPU"] = {"megabytes": 256, "device": "cuda"}
+    calls = {n: lambda a=a: 1 / worker.ask("machine.copy", **a, at_least=at_least) for n, a in asked.items()}
+    calls["write to disk"] = lambda: 1 / worker.ask("machine.write", folder=str(folder), megabytes=megabytes)
+    calls["read from disk"] = lambda: 1 / worker.ask("machine.read", folder=str(folder))
+    worker.ask("machine.write", folder=str(folder), megabytes=megabytes)  # so that there is something to read
+    return in_rounds(calls, rounds)
+
+
+def product(*, size: Sequence[int], dtype: str, device: str = "cpu", at_least: float) -> float:
     """Seconds of one matrix product."""
     first, second = _matrices(tuple(size), dtype, device)
     return seconds_a_call(lambda: first @ second, at_least)
@@ -27,7 +62,7 @@ def _matrices(size: tuple[int, int, int], dtype: str, device: str) -> tuple[Tens
     return tuple(side.to(device, getattr(torch, dtype)) for side in sides)
 
 
-def product_flops(size: tuple[int, int, int]) -> int:
+def product_flops(size: Sequence[int]) -> int:
     """Multiplications and additions of one product."""
     return 2 * size[0] * size[1] * size[2]
 

@@ -1,8 +1,11 @@
 """What the features of many samples take in memory, and how fast a batch is gathered from them."""
 
+import contextlib
 import resource
 import sys
+import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -10,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from benchmarks.timing import seconds_a_call
+from benchmarks import timing
+from benchmarks.worker import Worker
 from gexsent.features import extract
 from gexsent.stages.fits import load_samples
 from gexsent.training.data import Samples
@@ -47,6 +51,23 @@ def line(x: list[float], y: list[float]) -> Line:
     return Line(float(start), float(slope), float(off.max()))
 
 
+def grow(folder: Path, sizes: Sequence[int], rounds: int, at_least: float) -> tuple[list[dict], dict[str, list[float]]]:
+    """Stores of so many samples, each loaded by a process of its own: what `load` says of each, and {samples: seconds of one
+    batch, a round each}. The stores are deleted again."""
+    with contextlib.ExitStack() as open_ones:
+        workers = [open_ones.enter_context(Worker()) for _ in sizes]
+        loads = []
+        for size, worker in zip(sizes, workers, strict=True):
+            with tempfile.TemporaryDirectory(dir=folder) as store:
+                worker.ask("memory.build", folder=store, samples=size)
+                loads.append(worker.ask("memory.load", folder=store))
+        calls = {
+            f"{size:,}": lambda w=w: w.ask("memory.gather", at_least=at_least)
+            for size, w in zip(sizes, workers, strict=True)
+        }
+        return loads, timing.in_rounds(calls, rounds)
+
+
 def build(*, folder: str, samples: int) -> float:
     """Write stores of made-up features as the extract stage does; the seconds that it took."""
     start = time.perf_counter()
@@ -61,14 +82,16 @@ def build(*, folder: str, samples: int) -> float:
 def load(*, folder: str) -> dict[str, float]:
     """Load stores as the train stage does, in a fresh process: bytes that it then holds, its peak, and the seconds."""
     before, start = held(), time.perf_counter()
+    forget_peak()
+    start_peak = peak()
     _held.append(load_samples(SimpleNamespace(features=Path(folder))))
-    return {"held": held() - before, "peak": peak() - before, "seconds": time.perf_counter() - start}
+    return {"held": held() - before, "peak": peak() - start_peak, "seconds": time.perf_counter() - start}
 
 
 def gather(*, at_least: float) -> float:
     """Seconds of one batch of random rows from what `load` has loaded."""
     (samples,) = _held
-    return seconds_a_call(lambda: samples.batch(torch.randint(len(samples.ids), (BATCH,))), at_least)
+    return timing.seconds_a_call(lambda: samples.batch(torch.randint(len(samples.ids), (BATCH,))), at_least)
 
 
 def held() -> int:
@@ -83,6 +106,12 @@ def peak() -> int:
     # The system's other count starts from what the parent of this process took.
     found = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return _status("VmHWM") or (found if sys.platform == "darwin" else 1024 * found)
+
+
+def forget_peak() -> None:
+    """Start the count of `peak` anew, on Linux."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def _status(name: str) -> int:

@@ -94,7 +94,7 @@ def curves(panels: Mapping[str, Mapping[str, pd.DataFrame]], baseline: str, xlab
     for axis, (title, tables) in zip(axes[0], panels.items(), strict=True):
         numbers = [int(number) for number in tables]
         names = list(next(iter(tables.values())).index)
-        colours = [PALE, *SPARE_COLOURS[:1], *SPARE_COLOURS[2:3]][: len(names) - 1] + [STRONG]
+        colours = [*(PALE, SPARE_COLOURS[0], SPARE_COLOURS[2])[: len(names) - 1], STRONG]
         for name, colour in zip(names, colours, strict=True):
             found = pd.DataFrame({number: table.loc[name] for number, table in tables.items()})
             style = {"linestyle": "--"} if name == baseline else {"marker": "o"}

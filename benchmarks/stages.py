@@ -10,10 +10,8 @@ from typing import NamedTuple
 import av
 import numpy as np
 import pandas as pd
-import torch
-from torch import nn
 
-from benchmarks import counting, machine, memory, systems, timing
+from benchmarks import counting, machine, memory, systems, tables, timing
 from gexsent.data import media
 from gexsent.encoders import tiny
 from gexsent.encoders.text import TextEncoder
@@ -42,17 +40,18 @@ class Stage(NamedTuple):
     disk: int = 0
 
 
-def measure(*, large: bool, folder: str, megabytes: int, rounds: int, at_least: float) -> dict:
+def measure(*, large: bool, side: int, folder: str, megabytes: int, rounds: int, at_least: float) -> dict:
     """{"work": {stage: samples and work by ceiling}, "seconds": {stage or ceiling: a round each}}; of a ceiling the seconds
     are those of one flop or one byte.
 
     Args:
         large: encoders of the full edition's sizes (weights drawn at random take as long), else the sample's.
+        side: of the square matrices whose product is the ceiling.
         megabytes: of the file that is written and read for the disk's ceiling.
     """
+    size = [side] * 3
     stages = {name: make(large, Path(folder)) for name, make in STAGES.items()}
     machine.write(folder=folder, megabytes=megabytes)
-    size = machine.LARGE
     limits = {
         "products": lambda: (
             machine.product(size=size, dtype="float32", at_least=at_least) / machine.product_flops(size)
@@ -76,14 +75,18 @@ def shares(work: Mapping[str, Sequence[int]], seconds: Mapping[str, Sequence[flo
     return found
 
 
-def table(found: Mapping[str, pd.DataFrame], work: Mapping[str, Sequence[int]], seconds: Mapping) -> pd.DataFrame:
-    """A row a stage: samples a second, the ceiling that binds (the largest share), and that share's spread."""
+def table(
+    found: Mapping[str, pd.DataFrame], work: Mapping[str, Sequence[int]], seconds: Mapping[str, Sequence[float]]
+) -> pd.DataFrame:
+    """A row a stage, as texts: how many samples or draws a second, the ceiling that binds (the largest share) with that
+    share and its spread, and the shares of all ceilings together."""
     rows = {}
     for name, each in found.items():
         binding = each.median().idxmax()
-        speed = work[name][0] / np.median(seconds[name])
-        rows[name] = [speed, binding, *timing.spread({name: each[binding]}).iloc[0], each.sum(axis=1).median()]
-    columns = ["a second", "binds", *timing.SPREAD, "all ceilings together"]
+        speed = tables.rounded(work[name][0] / np.median(seconds[name]))
+        share = tables.shown(timing.spread({name: each[binding]}))[name]
+        rows[name] = [speed, binding, share, f"{each.sum(axis=1).median():.2f}"]
+    columns = ["a second", "binding ceiling", "share of it that is reached", "all ceilings together"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 

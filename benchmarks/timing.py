@@ -27,13 +27,17 @@ def seconds_a_call(call: Callable[[], object], at_least: float) -> float:
             return spent / count
 
 
-def in_rounds(measures: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """What each measure gives in each round, after one that is thrown away; every other round goes backwards."""
+def in_rounds(measures: Mapping[str, Callable[[], float]], rounds: int, *, warm: bool = True) -> dict[str, list[float]]:
+    """What each measure gives in each round; every other round goes backwards.
+
+    Args:
+        warm: first a round that is thrown away.
+    """
     found: dict[str, list[float]] = {name: [] for name in measures}
-    for number in range(rounds + 1):
+    for number in range(rounds + warm):
         for name in list(measures)[:: 1 if number % 2 else -1]:
             value = measures[name]()
-            if number:
+            if number >= warm:
                 found[name].append(value)
     return found
 
@@ -53,10 +57,3 @@ def spread(values: Mapping[str, Sequence[float]]) -> pd.DataFrame:
     """The least, the median and the largest of each: a row a name."""
     rows = {name: [np.min(found), np.median(found), np.max(found)] for name, found in values.items()}
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(SPREAD))
-
-
-def shown(table: pd.DataFrame, digits: int = 2) -> pd.Series:
-    """The spread as text: median (least to largest)."""
-    return table.apply(
-        lambda row: f"{row['median']:.{digits}f} ({row['min']:.{digits}f}–{row['max']:.{digits}f})", axis=1
-    )

@@ -27,7 +27,7 @@ KINDS = {
 
 
 class Worker:
-    """A process of one thread, to be used in a `with` statement; `kind` is one of KINDS."""
+    """A process of one thread; `kind` is one of KINDS. It ends with `close`, with a `with` statement, or with its parent."""
 
     def __init__(self, kind: str = "project"):
         settings = {name: value for name, value in os.environ.items() if name not in machine.PINS}
@@ -58,6 +58,9 @@ class Worker:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self.process.stdin.close()
         self.process.stdout.close()
         self.process.wait()
