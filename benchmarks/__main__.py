@@ -7,6 +7,7 @@ from gexsent import machine
 ROOT = Path(__file__).parents[1]
 FULL = {
     "rounds": 5,
+    "memory_rounds": 2,
     "at_least": 0.2,
     "side": 1024,
     "megabytes": 256,

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -43,10 +44,11 @@ def moves(worker: Worker, folder: Path, megabytes: int, rounds: int, at_least: f
     if worker.ask("machine.gpu"):
         asked["copy on the GPU"] = {"megabytes": 256, "device": "cuda"}
     calls = {n: lambda a=a: 1 / worker.ask("machine.copy", **a, at_least=at_least) for n, a in asked.items()}
-    calls["write to disk"] = lambda: 1 / worker.ask("machine.write", folder=str(folder), megabytes=megabytes)
-    calls["read from disk"] = lambda: 1 / worker.ask("machine.read", folder=str(folder))
-    worker.ask("machine.write", folder=str(folder), megabytes=megabytes)  # so that there is something to read
-    return in_rounds(calls, rounds)
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        calls["write to disk"] = lambda: 1 / worker.ask("machine.write", folder=place, megabytes=megabytes)
+        calls["read from disk"] = lambda: 1 / worker.ask("machine.read", folder=place)
+        worker.ask("machine.write", folder=place, megabytes=megabytes)  # so that there is something to read
+        return in_rounds(calls, rounds)
 
 
 def product(*, size: Sequence[int], dtype: str, device: str = "cpu", at_least: float) -> float:

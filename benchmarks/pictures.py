@@ -77,8 +77,9 @@ def parts(shares: Mapping[str, pd.DataFrame]) -> Figure:
         most = each.median().idxmax()
         axis.text(whole[name] + 0.01, place, f"{100 * each[most].median():.0f} % {most}", va="center", fontsize=8.5)
     axis.set_yticks(range(len(medians)), list(medians.index))
-    axis.set(xlabel="share of the stage's time", xlim=(0, 1.24), ylim=(len(medians) - 0.5, -0.5))
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %" if value <= 1.01 else ""))
+    axis.set(xlabel="share of the stage's time", xlim=(0, 1.25), ylim=(len(medians) - 0.5, -0.5))
+    marks = np.arange(0, 1.01, 0.2)
+    axis.set_xticks(marks, [f"{100 * mark:.0f} %" for mark in marks])
     axis.grid(axis="y", visible=False)
     axis.legend(ncols=len(PARTS), loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
     return figure

@@ -2,7 +2,8 @@
 
 import functools
 import random
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -11,7 +12,7 @@ import av
 import numpy as np
 import pandas as pd
 
-from benchmarks import counting, machine, memory, systems, tables, timing
+from benchmarks import counting, machine, memory, systems, timing
 from gexsent.data import media
 from gexsent.encoders import tiny
 from gexsent.encoders.text import TextEncoder
@@ -23,7 +24,6 @@ from gexsent.sample.scripts import vocabulary
 from gexsent.stages.fits import load_samples
 from gexsent.training import loop
 
-CEILINGS = ("products", "other operations", "disk")
 SYSTEM, SHAPE = "gexsent", "mosei"
 GROUPS, FITS, DRAWS = 600, 40, 1000  # test videos, fits, draws of the bootstrap
 STORED = 400  # samples of a store that is read
@@ -40,7 +40,7 @@ class Stage(NamedTuple):
     disk: int = 0
 
 
-def measure(*, large: bool, side: int, folder: str, megabytes: int, rounds: int, at_least: float) -> dict:
+def measure(*, large: bool, side: int, folder: str, megabytes: int, rounds: int, at_least: float) -> dict[str, dict]:
     """{"work": {stage: samples and work by ceiling}, "seconds": {stage or ceiling: a round each}}; of a ceiling the seconds
     are those of one flop or one byte.
 
@@ -49,45 +49,18 @@ def measure(*, large: bool, side: int, folder: str, megabytes: int, rounds: int,
         side: of the square matrices whose product is the ceiling.
         megabytes: of the file that is written and read for the disk's ceiling.
     """
-    size = [side] * 3
-    stages = {name: make(large, Path(folder)) for name, make in STAGES.items()}
-    machine.write(folder=folder, megabytes=megabytes)
-    limits = {
-        "products": lambda: (
-            machine.product(size=size, dtype="float32", at_least=at_least) / machine.product_flops(size)
-        ),
-        "other operations": lambda: 1 / machine.copy(megabytes=0.5, at_least=at_least),
-        "disk": lambda: 1 / machine.read(folder=folder),
-    }
-    calls = {n: lambda s=s: timing.seconds_a_call(s.call, at_least) for n, s in stages.items()}
-    work = {name: [stage.samples, stage.flops, stage.moved, stage.disk] for name, stage in stages.items()}
-    return {"work": work, "seconds": timing.in_rounds(limits | calls, rounds)}
-
-
-def shares(work: Mapping[str, Sequence[int]], seconds: Mapping[str, Sequence[float]]) -> dict[str, pd.DataFrame]:
-    """{stage: a row a round, a column a ceiling}: the time that its work would take at the ceiling, as a share of the time
-    that it took; both from the same round."""
-    found = {}
-    for name, (_, *amounts) in work.items():
-        columns = zip(CEILINGS, amounts, strict=True)
-        least = {ceiling: amount * np.asarray(seconds[ceiling]) for ceiling, amount in columns}
-        found[name] = pd.DataFrame(least).div(np.asarray(seconds[name]), axis=0)
-    return found
-
-
-def table(
-    found: Mapping[str, pd.DataFrame], work: Mapping[str, Sequence[int]], seconds: Mapping[str, Sequence[float]]
-) -> pd.DataFrame:
-    """A row a stage, as texts: how many samples or draws a second, the ceiling that binds (the largest share) with that
-    share and its spread, and the shares of all ceilings together."""
-    rows = {}
-    for name, each in found.items():
-        binding = each.median().idxmax()
-        speed = tables.rounded(work[name][0] / np.median(seconds[name]))
-        share = tables.shown(timing.spread({name: each[binding]}))[name]
-        rows[name] = [speed, binding, share, f"{each.sum(axis=1).median():.2f}"]
-    columns = ["a second", "binding ceiling", "share of it that is reached", "all ceilings together"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+    size, flops = [side] * 3, machine.product_flops([side] * 3)
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        stages = {name: make(large, Path(place)) for name, make in STAGES.items()}
+        machine.write(folder=place, megabytes=megabytes)
+        limits = {
+            "products": lambda: machine.product(size=size, dtype="float32", at_least=at_least) / flops,
+            "other operations": lambda: 1 / machine.copy(megabytes=0.5, at_least=at_least),
+            "disk": lambda: 1 / machine.read(folder=place),
+        }
+        calls = {n: lambda s=s: timing.seconds_a_call(s.call, at_least) for n, s in stages.items()}
+        work = {name: [stage.samples, stage.flops, stage.moved, stage.disk] for name, stage in stages.items()}
+        return {"work": work, "seconds": timing.in_rounds(limits | calls, rounds)}
 
 
 def _encode_text(large: bool, folder: Path) -> Stage:

@@ -9,10 +9,9 @@ import torch
 
 from benchmarks import timing
 from benchmarks.memory import peak
-from benchmarks.worker import alone
+from benchmarks.worker import Worker
 from gexsent import params, tasks
 from gexsent.model import SYSTEMS, ModelConfig, fine_tuned
-from gexsent.report.style import system_name
 from gexsent.training import loop
 from gexsent.training.data import Samples, Tokens
 from gexsent.training.device import pick_device
@@ -35,7 +34,7 @@ SHAPES = {
     "mosei": Shape("mosei", (24, 768), (8, 512)),  # ModernBERT's words, CLIP's frames
     "lite": Shape("memotion", (24, 384), (49, 576)),  # MiniLM's words, seven by seven patches of MobileNet
 }
-TITLES = {"mosei": "MOSEI: 24 × 768, 8 × 512", "lite": "lite: 24 × 384, 49 × 576"}
+TITLES = {"mosei": "MOSEI's shape", "lite": "lite's shape"}
 
 
 @functools.cache
@@ -92,22 +91,20 @@ def training(*, shape: str, names: Sequence[str], rounds: int, at_least: float) 
 
 
 def memories(shape: str, names: Sequence[str], rounds: int) -> dict[str, list[float]]:
-    """Bytes that a training step of each system takes at its peak, in rounds, each time in a fresh process."""
-    calls = {name: functools.partial(alone, "systems.memory", shape=shape, system=name) for name in names}
-    return timing.in_rounds(calls, rounds, warm=False)
+    """Bytes that a training step of each system takes at its peak, in rounds."""
+    with Worker() as worker:
+        calls = {
+            name: functools.partial(worker.ask, "systems.memory", copied=True, shape=shape, system=name)
+            for name in names
+        }
+        return timing.in_rounds(calls, rounds, warm=False)
 
 
 def memory(*, shape: str, system: str) -> int:
-    """Bytes by which a process grew at the peak of a few training steps; for a fresh one. On a GPU: its own peak."""
+    """Bytes by which a process that has computed nothing grows at the peak of a few training steps. On a GPU: its peak."""
     samples(SHAPES[shape])
     before = peak()
     step = Steps(system, SHAPES[shape])
-    for _ in range(3):
+    for _ in range(2):
         step()
     return peak() - before
-
-
-def readable(heading: str) -> str:
-    """A column's heading with a system's name as readers see it in place of its key."""
-    before, sign, system = heading.partition("× ")
-    return f"{before}{sign}{system_name(system)}" if system in SYSTEMS else heading

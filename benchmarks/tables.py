@@ -10,6 +10,7 @@ from IPython.display import Markdown
 from benchmarks import timing
 from gexsent.report import render
 from gexsent.report.plain import PlainTable
+from gexsent.report.style import SYSTEM_NAMES
 
 SPREAD_NOTE = "Ratios: the median over the rounds, and in brackets the least and the largest."
 
@@ -42,7 +43,7 @@ def ratios(
         before = f"{heading}: " if heading else ""
         for baseline in baselines:
             speeds = timing.speeds(found, baseline)
-            columns[f"{before}× {baseline}"] = shown(speeds)
+            columns[f"{before}× {named_system(baseline)}"] = shown(speeds)
             named = speeds.rename_axis("name").reset_index()
             rows.append(named.assign(heading=heading, baseline=baseline))
         each = {name: amount / np.median(values) for name, values in found.items()}
@@ -52,9 +53,15 @@ def ratios(
 
 def shown(spread: pd.DataFrame) -> pd.Series:
     """Ratios as text: median (least to largest)."""
-    return spread.apply(lambda row: f"{row['median']:.2f} ({row['min']:.2f} to {row['max']:.2f})", axis=1)
+    texts = spread.map(lambda value: f"{value:.2f}" if value >= 0.1 else f"{value:.2g}")
+    return texts.apply(lambda row: f"{row['median']} ({row['min']} to {row['max']})", axis=1)
 
 
 def rounded(value: float) -> str:
     """Three digits that count."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def named_system(name: str) -> str:
+    """A system as readers see it; any other name as it is."""
+    return SYSTEM_NAMES.get(name, name)

@@ -1,7 +1,7 @@
 """Processes that measure, apart from the notebook that asks them.
 
 Settings of the numerical libraries hold for a whole process (gexsent/machine.py): with them and without them takes two
-processes, asked in turn. And the memory that one system takes can be told from another's only in a fresh process.
+processes, asked in turn. And the memory that one system takes can be told from another's only where none ran before.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import traceback
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -41,13 +42,17 @@ class Worker:
             text=True,
         )
 
-    def ask(self, function: str, **arguments: Any) -> Any:
+    def ask(self, function: str, *, copied: bool = False, **arguments: Any) -> Any:
         """Call "module.function" of this package there. Arguments and result are what JSON can hold.
+
+        Args:
+            copied: in a copy of that process, which then ends: what it takes of memory, nobody had before. For a worker
+                that has computed nothing itself.
 
         Raises:
             RuntimeError: it failed; with what it said.
         """
-        self.process.stdin.write(json.dumps([function, arguments]) + "\n")
+        self.process.stdin.write(json.dumps([function, copied, arguments]) + "\n")
         self.process.stdin.flush()
         answer = json.loads(self.process.stdout.readline() or '{"error": "the process ended"}')
         if "error" in answer:
@@ -66,12 +71,6 @@ class Worker:
         self.process.wait()
 
 
-def alone(function: str, **arguments: Any) -> Any:
-    """Ask a fresh process, which then ends."""
-    with Worker() as worker:
-        return worker.ask(function, **arguments)
-
-
 def main() -> None:
     """Answer line by line. What libraries print goes to the screen, not among the answers."""
     answers = os.fdopen(os.dup(1), "w")
@@ -86,14 +85,36 @@ def main() -> None:
         arithmetic.pin()
     keep_memory()  # as the training processes do
     for line in sys.stdin:
-        function, arguments = json.loads(line)
+        function, copied, arguments = json.loads(line)
         module, name = function.split(".")
         try:
-            answer = {"result": getattr(import_module(f"benchmarks.{module}"), name)(**arguments)}
+            call = getattr(import_module(f"benchmarks.{module}"), name)
+            answer = {"result": _in_a_copy(call, arguments) if copied else call(**arguments)}
         except Exception:
             answer = {"error": traceback.format_exc()}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
+    os._exit(0)  # at once: to take torch apart first would take a second
+
+
+def _in_a_copy(call: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    """What a copy of this process makes of the call."""
+    reader, writer = os.pipe()
+    if os.fork():
+        os.close(writer)
+        with os.fdopen(reader) as answer:
+            content = answer.read()
+        os.wait()
+        if not content:
+            raise RuntimeError("the copy failed; what it said stands on the screen")
+        return json.loads(content)
+    try:
+        with os.fdopen(writer, "w") as answer:
+            json.dump(call(**arguments), answer)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(0)
 
 
 if __name__ == "__main__":
