@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
+
+from gexsent.model.cost import _plain_products
 
 LOOKED_UP = {"index_select", "index", "embedding", "gather"}  # of a large table they read only what they return
 
@@ -22,7 +23,7 @@ class Work(NamedTuple):
 
 def count(call: Callable[[], object]) -> Work:
     """The work of one call of torch operations, backward passes included."""
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as products, Traffic() as others:
+    with _plain_products(), FlopCounterMode(display=False) as products, Traffic() as others:
         call()
     return Work(products.get_total_flops(), others.bytes)
 

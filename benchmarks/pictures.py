@@ -29,30 +29,36 @@ def ratios(panels: Mapping[str, pd.DataFrame], baseline: str | None, note: str) 
     figure, axes = plt.subplots(
         1, len(panels), figsize=(9.5, 1.1 + 0.32 * max(rows)), squeeze=False, sharey=alike, sharex=alike
     )
+    limits = _limits(pd.concat(panels.values()))
     for axis, (title, table) in zip(axes[0], panels.items(), strict=True):
         colours = [
             PALE if name == baseline else STRONG if name.startswith("GEXSent") else PLAIN for name in table.index
         ]
-        spread(axis, table, colours)
+        spread(axis, table, colours, limits)
         axis.set(title=title, xlabel=note)
     return figure
 
 
-def spread(axis: Axes, table: pd.DataFrame, colours: Sequence[str]) -> None:
+def spread(axis: Axes, table: pd.DataFrame, colours: Sequence[str], limits: tuple[float, float]) -> None:
     """Medians and ranges of ratios, a row a name from the top."""
     places = np.arange(len(table))
     axis.hlines(places, table["min"], table["max"], colors=colours, linewidth=2.2)
     axis.scatter(table["median"], places, c=colours, s=34, zorder=3)
     axis.axvline(1, color="#444444", linewidth=1, zorder=0)
     axis.set_xscale("log")
-    low, high = min(0.8, table["min"].min() / 1.3), max(1.25, table["max"].max() * 1.9)
-    axis.set_xlim(low, high)
+    axis.set_xlim(limits)
     for place, (value, top) in enumerate(zip(table["median"], table["max"], strict=True)):
         away = {"xytext": (7, 0), "textcoords": "offset points", "va": "center", "fontsize": 8.5}
         axis.annotate(f"{value:.2g}×" if value < 10 else f"{value:.0f}×", (top, place), **away)
     axis.set_yticks(places, list(table.index))
     axis.set_ylim(len(table) - 0.5, -0.5)
-    _log_ticks(axis, low, high)
+    _log_ticks(axis, *limits)
+
+
+def _limits(table: pd.DataFrame) -> tuple[float, float]:
+    """From the least to the largest ratio, with room for the number behind it."""
+    low, high = min(0.8, table["min"].min() / 1.3), max(1.25, table["max"].max())
+    return low, high * (high / low) ** 0.17
 
 
 def _log_ticks(axis: Axes, low: float, high: float) -> None:
@@ -130,7 +136,7 @@ def growth(sizes: Sequence[int], loads: Sequence[Mapping[str, float]], gathers: 
     left.set(xlabel="samples", ylabel="gigabytes", title="Memory", ylim=(0, None))
     left.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     left.legend(loc="upper left")
-    spread(right, gathers, [PALE, *[PLAIN] * (len(gathers) - 1)])
+    spread(right, gathers, [PALE, *[PLAIN] * (len(gathers) - 1)], _limits(gathers))
     right.set(title="Gathering a batch of 64", xlabel="speed against the fewest samples", ylabel="samples in memory")
     return figure
 

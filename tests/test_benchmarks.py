@@ -60,6 +60,12 @@ def test_flops_of_attention_are_those_of_its_two_products():
     assert counted.flops == 2 * (2 * 2 * 3 * 10 * 10 * 4)
 
 
+def test_flops_of_a_recurrent_layer_are_those_of_each_of_its_steps():
+    layer, frames = nn.LSTM(6, 8, batch_first=True), torch.randn(3, 11, 6)
+    counted = counting.count(lambda: layer(frames))
+    assert counted.flops == 11 * 2 * 3 * (4 * 8) * (6 + 8)
+
+
 def test_flops_of_a_model_agree_with_the_table_of_costs():
     job, _ = systems.job("gexsent", systems.SHAPES["mosei"])
     model = build(job.config).eval()
