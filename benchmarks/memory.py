@@ -15,7 +15,7 @@ import torch
 
 from benchmarks import timing
 from benchmarks.worker import Worker
-from gexsent.features import extract
+from gexsent.features import Output, extract
 from gexsent.stages.fits import load_samples
 from gexsent.training.data import Samples
 from gexsent.training.device import pick_device
@@ -74,8 +74,8 @@ def build(*, folder: str, samples: int) -> float:
     ids = [f"{row:06d}" for row in range(samples)]
     for side, (tokens, width) in SIDES.items():
         some = np.random.default_rng(0).standard_normal((tokens, width)).astype(np.float16)
-        store = Path(folder) / side
-        extract(store, ids, lambda part, some=some: [some] * len(part), width=width, fingerprint="made up", label=side)
+        output = Output(Path(folder) / side, width, "made up")
+        extract([output], ids, lambda part, some=some: [[some] * len(part)], label=side)
     return time.perf_counter() - start
 
 

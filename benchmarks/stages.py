@@ -18,7 +18,7 @@ from gexsent.encoders import tiny
 from gexsent.encoders.text import TextEncoder
 from gexsent.encoders.vision import VisionEncoder
 from gexsent.evaluation import compare
-from gexsent.evaluation.measures import MEASURES, Measure
+from gexsent.evaluation.measures import Measure, measures
 from gexsent.sample.faces import Person, draw
 from gexsent.sample.scripts import vocabulary
 from gexsent.stages.fits import load_samples
@@ -140,12 +140,12 @@ def _forward_pass(large: bool, folder: Path) -> Stage:
 
 
 def _bootstrap(large: bool, folder: Path) -> Stage:
-    measures = MEASURES["mosei"]
-    matrices = {name: _terms(measure) for name, measure in measures.items()}
+    known = measures("mosei")
+    matrices = {name: _terms(measure) for name, measure in known.items()}
     columns = sum(matrix[0].size for matrix in matrices.values())
     # The draws are made of random numbers, counted, and turned into floats: eight bytes each, written and read.
     drawn = 2 * 3 * 8 * DRAWS * GROUPS
-    call = functools.partial(compare.score_draws, measures, matrices, GROUPS, DRAWS, 0)
+    call = functools.partial(compare.score_draws, known, matrices, GROUPS, DRAWS, 0)
     return Stage(call, DRAWS, 2 * DRAWS * GROUPS * columns, drawn)
 
 

@@ -10,7 +10,7 @@ import torch
 from benchmarks import timing
 from benchmarks.memory import peak
 from benchmarks.worker import Worker
-from gexsent import params, tasks
+from gexsent import datasets, params
 from gexsent.model import SYSTEMS, ModelConfig, fine_tuned
 from gexsent.training import loop
 from gexsent.training.data import Samples, Tokens
@@ -51,7 +51,7 @@ def samples(shape: Shape) -> Samples:
 def job(system: str, shape: Shape) -> tuple[loop.Job, params.TrainParams]:
     """A fit of the lite edition, with labels drawn at random, and its settings."""
     found = params.load(ROOT / "params.yaml", "lite", shape.dataset)
-    chosen = tasks.TASKS[shape.dataset]
+    chosen = datasets.spec(shape.dataset).tasks
     config = ModelConfig(
         system=system,
         text_features=shape.text[1],
