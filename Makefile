@@ -26,9 +26,8 @@ bits: .venv/ready ## the same bytes on an emulated Intel and an emulated AMD pro
 release-check: .venv/ready ## as `make test` asks of the sample: were lite's results made by this code, and does no label say otherwise?
 	GEXSENT_EDITIONS=sample,lite pytest tests/test_reproduction.py -k "lock or labelled"
 
-bench: .venv/ready ## how fast the experts are against a plain loop, and every system against text only
-	python benchmarks/experts.py
-	python benchmarks/systems.py
+bench: .venv/ready ## how fast, as ratios: the machine, every stage and system, the experts, many samples; up to ten minutes
+	python -m benchmarks
 
 clean: ## remove what can be made again: the environment, scratch data, derived data
 	rm -rf .venv .scratch data/derived
