@@ -47,7 +47,7 @@ def read(root: Path, table: TableSpec, quarantine: Quarantine, seed: int) -> tup
             quarantine.add(path, number, id_, problem)
             continue
         seen.add(id_)
-        for name, value in values.items():
+        for value in values.values():
             if isinstance(value, str):
                 quarantine.add(path, number, id_, value, "label dropped")
         if post.problem:
