@@ -12,7 +12,7 @@ from PIL import Image
 from gexsent import tasks
 from gexsent.data import media
 from gexsent.decode import decode
-from gexsent.encoders.record import EncoderRecord
+from gexsent.encoders.record import BROUGHT, EncoderRecord
 from gexsent.encoders.text import TextEncoder, load_text_encoder
 from gexsent.encoders.vision import VisionEncoder, load_vision_encoder
 from gexsent.errors import DataError
@@ -21,7 +21,6 @@ from gexsent.posts.columns import Columns
 from gexsent.posts.report import Report
 from gexsent.tasks import Task
 
-BROUGHT = "features"  # value of `text` in encoders.json where no encoder made them
 NEEDS = {
     "text_only": "this model uses the text alone: give a text",
     "vision_only": "this model uses what is seen alone: give an image, a clip or visual features",

@@ -29,6 +29,7 @@ PLUMBING = {
     "gexsent/errors.py",
     "gexsent/machine.py",
     "gexsent/params.py",
+    "gexsent/tables.py",
     "gexsent/workspace.py",
 }
 # A stage reads what another one wrote through that one's module; the part that computes is not what it uses.
@@ -53,7 +54,11 @@ def module_files(name: str) -> list[str]:
 def imports(source: str) -> set[str]:
     """Every file of the package that this source imports, at the top or inside a function."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
+            node.body = []  # for readers alone
+    for node in ast.walk(tree):
         names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]

@@ -5,7 +5,7 @@ Imports only the standard library at the top: `find` and `fingerprint` run on ev
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,6 +101,8 @@ def fingerprint(dataset: str, root: Path) -> dict:
             for path in (*found.files, *found.features.values())
             if path.is_file()
         },
+        # What its columns mean: another meaning is other data.
+        **({} if datasets.spec(dataset).table is None else {"table": asdict(datasets.spec(dataset).table)}),
         "media": {"count": len(media), "listing": hashlib.sha256(listing.encode()).hexdigest()},
     }
 

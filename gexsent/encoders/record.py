@@ -9,6 +9,7 @@ from gexsent.errors import DataError
 from gexsent.params import EncodeParams
 
 NAME = "encoders.json"
+BROUGHT = "features"  # value of `text` where no encoder made them
 
 
 @dataclass(frozen=True)

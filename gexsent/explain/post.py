@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,12 +17,14 @@ from gexsent.explain.relevance import METHODS
 from gexsent.explain.target import Target, split
 from gexsent.explain.trace import OTHER, trace
 from gexsent.model import Batch, GEXSent
-from gexsent.predictor import Predictor
 from gexsent.tasks import Task
+
+if TYPE_CHECKING:
+    from gexsent.predictor import Predictor
 
 
 def explain(
-    predictor: Predictor,
+    predictor: "Predictor",
     text: str | np.ndarray = "",
     *,
     image: Image.Image | Path | str | None = None,

@@ -13,7 +13,7 @@ import pandas as pd
 
 from gexsent import tasks as task_files
 from gexsent.data.splits import duplicate_groups
-from gexsent.encoders.record import EncoderRecord
+from gexsent.encoders.record import BROUGHT, EncoderRecord
 from gexsent.encoders.text import load_text_encoder
 from gexsent.encoders.vision import load_vision_encoder
 from gexsent.errors import DataError
@@ -22,7 +22,7 @@ from gexsent.posts import files, folder, labels, learn, report
 from gexsent.posts.columns import Columns, Post, posts, require
 from gexsent.posts.features import Encoders, FeatureCache, content_of, default_cache, encode
 from gexsent.posts.files import Table
-from gexsent.predictor import BROUGHT, Predictor
+from gexsent.predictor import Predictor
 from gexsent.tasks import Task
 from gexsent.training.device import pick_device
 

@@ -10,13 +10,21 @@ from gexsent.sample.faces import Person
 from gexsent.sample.generate import draw_clip, draw_meme
 from gexsent.sample.scripts import write
 
+POSTS = 3  # of a user
+
 
 def write_table(folder: Path, table: TableSpec, rows: int, rng: random.Random) -> list[list]:
     """Write the table and what it names; returns the rows of truth.csv."""
-    lines, truth = [], []
+    lines, truth, seen = [], [], set()
+    users = range(-(-rows // POSTS))
+    parts = {user: rng.choices(("train", "valid", "test"), (6, 2, 3))[0] for user in users}
+    parts |= dict(zip(users, ("train", "valid", "test"), strict=False))  # one of each at least
     for row in range(rows):
         script, id_ = write(rng), f"post{row:04d}"
-        line = {table.id: id_, table.text: script.text, table.group: f"user{row // 3}"}
+        while script.text in seen:  # a repeated text would tie two users to one another
+            script = write(rng)
+        seen.add(script.text)
+        line = {table.id: id_, table.text: script.text, table.group: f"user{row // POSTS}"}
         if table.image:
             line[table.image] = f"images/{id_}.png"
             (folder / "images").mkdir(exist_ok=True)
@@ -26,7 +34,7 @@ def write_table(folder: Path, table: TableSpec, rows: int, rng: random.Random) -
             (folder / "clips").mkdir(exist_ok=True)
             draw_clip(folder / line[table.clip], Person.draw_lots(rng), script.face / 2, rng)
         if table.split:
-            line[table.split] = rng.choices(("train", "valid", "test"), (6, 1, 3))[0]
+            line[table.split] = parts[row // POSTS]
         for name, label in table.labels.items():
             if name == "intensity":
                 cell = f"{label.low + (script.intensity + 3) / 6 * (label.high - label.low):.3f}"

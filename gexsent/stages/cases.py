@@ -7,12 +7,11 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from gexsent.data import media
-from gexsent.encoders.record import EncoderRecord
+from gexsent.encoders.record import BROUGHT, EncoderRecord
 from gexsent.errors import DataError
 from gexsent.explain.explanation import Explanation
 from gexsent.explain.post import explained
 from gexsent.explain.target import target_of
-from gexsent.predictor import BROUGHT
 from gexsent.report import explanation, style
 from gexsent.stages import explain, train
 from gexsent.stages.prepare import read_table
