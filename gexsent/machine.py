@@ -9,8 +9,10 @@ notebooks that are opened by hand, and pytest in tests/conftest.py. Processes th
 program that only uses the library (a Predictor, say) is left alone, and may be faster for it.
 """
 
+import ctypes
 import os
 import platform
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -62,6 +64,18 @@ def _features() -> set[str]:
     except OSError:
         return set()
     return set(next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), []))
+
+
+def end_with_parent() -> None:
+    """Have the system end this process when the one that started it ends, however that comes; Linux alone can.
+
+    Processes that nobody waits for any more would go on for hours, and hold the lock that the next run needs.
+    """
+    if sys.platform == "linux":
+        parent = os.getppid()
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG, of <sys/prctl.h>
+        if os.getppid() != parent:  # it ended a moment ago
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def cores() -> int:

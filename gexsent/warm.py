@@ -16,6 +16,8 @@ import subprocess
 import sys
 from typing import Any
 
+from gexsent import machine
+
 COMMAND = ["python", "-m", "gexsent"]
 WARM = ("notebook", "audit")  # the commands that need what is imported
 
@@ -47,6 +49,7 @@ def is_warm() -> bool:
 
 def run_command(command: str) -> None:
     """Do in this process what the shell would: `python -m gexsent …` here, any other command in a shell. Then exit."""
+    machine.end_with_parent()
     parts = shlex.split(command)
     if parts[: len(COMMAND)] != COMMAND:
         sys.exit(subprocess.run(command, shell=True).returncode)
@@ -109,6 +112,7 @@ class Standby:
 def _become_kernel(read: int) -> None:
     status = 1
     try:
+        machine.end_with_parent()
         with os.fdopen(read) as pipe:
             content = pipe.read()
         if content:  # else whoever made this has gone

@@ -3,8 +3,10 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,9 +16,9 @@ import yaml
 from dvc.exceptions import DvcException
 
 from gexsent import cli
-from gexsent.datasets import SPECS
 
 PROJECT = Path(__file__).parents[1]
+DATASETS = yaml.safe_load((PROJECT / "params.yaml").read_text())["datasets"]
 
 
 class Stopped(DvcException):
@@ -210,7 +212,7 @@ def side_by_side(project, pipeline):
     matrix = {"matrix": {"edition": ["${edition}"], "dataset": ["mosi", "mosei", "memotion"]}}
     stages = yaml.safe_load((project / "dvc.yaml").read_text())["stages"]
     copy = "cp meet-${item.dataset} copy-${item.dataset} && ! grep -x ${item.dataset} lame"
-    joined = {"matrix": {"edition": ["${edition}"]}, "deps": [f"copy-{name}" for name in SPECS]}
+    joined = {"matrix": {"edition": ["${edition}"]}, "deps": [f"copy-{name}" for name in DATASETS]}
     last = {
         name: joined | {"cmd": f"{sys.executable} meet.py last {name} 2 && cat copy-* > {name}", "outs": [name]}
         for name in ("all", "both")
@@ -252,7 +254,7 @@ def last_two(result):
 @several_cores
 def test_data_sets_are_run_side_by_side_and_what_joins_them_last(project, side_by_side):
     first = side_by_side()
-    names = {f"{stage}@sample-{name}" for stage in ("meet", "copy") for name in SPECS}
+    names = {f"{stage}@sample-{name}" for stage in ("meet", "copy") for name in DATASETS}
     assert ran(first)[0] == "source@sample" and last_two(first) == {"all@sample", "both@sample"}
     assert names < set(ran(first))
     assert (project / "all").read_text() == (project / "both").read_text() == "memotionmoseimosi"
@@ -281,3 +283,42 @@ def test_a_real_pipeline_that_stops_names_the_stage(project, pipeline):
     assert stopped.returncode == 2
     assert "gexsent: failed: copy-b, see above" in stopped.stderr
     assert "Traceback" not in stopped.stderr
+
+
+def processes_in(folder):
+    """Ids of the processes that work in a folder."""
+    found = []
+    for link in Path("/proc").glob("[0-9]*/cwd"):
+        try:
+            if (
+                link.readlink() == folder
+                and "Z" not in (link.parent / "stat").read_text().rpartition(")")[2].split()[0]
+            ):
+                found.append(int(link.parent.name))
+        except OSError:  # it has ended, or is not ours
+            pass
+    return found
+
+
+def wait_until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_no_process_outlives_a_run_that_is_killed(clone, how):
+    """Stages are copies of one process, and kernels copies of those."""
+    folder, environment = clone
+    before = subprocess.Popen(
+        [sys.executable, "-m", "gexsent", "reproduce"], cwd=folder, env=environment, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    kernels = folder / "data" / "derived" / "sample" / "mosi" / "table.parquet"
+    wait_until(lambda: kernels.exists() or before.poll() is not None, 240)  # by now a notebook has run in a kernel
+    assert before.poll() is None and len(processes_in(folder)) > 2
+    before.send_signal(how)
+    before.wait()
+    wait_until(lambda: not processes_in(folder))

@@ -151,6 +151,7 @@ _worker: dict = {}
 
 
 def _start_worker(plan: Plan, workspace: Workspace, fit: Callable[[Fit, str], object]) -> None:
+    machine.end_with_parent()
     torch.set_num_threads(1)
     keep_memory()
     _worker["plan"], _worker["fit"] = plan(workspace), fit
