@@ -1,5 +1,6 @@
 """Draw why the first rows of a table were scored as they were: a card of each (see gexsent.report.explanation)."""
 
+import warnings
 from pathlib import Path
 
 from gexsent.errors import DataError
@@ -54,6 +55,8 @@ def draw(job: Job, folder: Path, *, most: int, model: str) -> list[Path]:
         title = title if len(title) <= 80 else f"{title[:79]}…"
         figure = card(explanation, f"Row {number}: {title or 'no text'}", "")
         figure.supxlabel(f"Model: {model}.", fontsize=7.5, color="#666666", x=0.01, ha="left")
-        paths.append(style.save(figure, folder, f"row_{number:04d}"))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)  # the font draws a box instead
+            paths.append(style.save(figure, folder, f"row_{number:04d}"))
         plt.close(figure)
     return paths

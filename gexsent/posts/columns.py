@@ -158,7 +158,7 @@ def _features(cell: Any, root: Path) -> np.ndarray:
             raise DataError(f"{cell}: cannot be read as a .npy file: {error}") from error
     else:
         try:
-            values = np.stack([np.asarray(token, np.float32) for token in cell])
+            values = np.stack([np.asarray(token) for token in cell])
         except (TypeError, ValueError) as error:
             raise DataError(f"expected an array (T, D): {error}") from error
     if not isinstance(values, np.ndarray) or values.ndim != 2 or values.dtype.kind not in "iuf":

@@ -54,7 +54,10 @@ def frames(table: Table, *, rows: int = ROWS) -> Iterator[pd.DataFrame]:
             yield _numbered(table.iloc[start : start + rows], start)
         return
     if str(table) == STDIN:
-        yield from _csv(io.TextIOWrapper(sys.stdin.buffer, "utf-8-sig", newline=""), named(table), ",", rows)
+        try:
+            yield from _csv(io.TextIOWrapper(sys.stdin.buffer, "utf-8-sig", newline=""), named(table), ",", rows)
+        except UnicodeDecodeError as error:
+            raise DataError(f"{named(table)}: not UTF-8: {error.reason}; save the table as UTF-8") from error
         return
     path = Path(table).expanduser()
     if path.is_dir():
@@ -77,6 +80,8 @@ def frames(table: Table, *, rows: int = ROWS) -> Iterator[pd.DataFrame]:
                 yield from _json_lines(file, path, rows)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:  # of UTF-16: UTF-8 has been looked through
+        raise DataError(f"{path}: cannot be decoded: {error.reason}; save the file as UTF-8") from error
 
 
 def read(table: Table) -> pd.DataFrame:
@@ -183,7 +188,7 @@ def missing(cell: Any) -> bool:
 
 
 def _completed(piece: pd.DataFrame, names: list[str]) -> pd.DataFrame:
-    lacking = {name: pd.Series(None, piece.index, dtype=object) for name in names if name not in piece}
+    lacking = {name: pd.Series([None] * len(piece), piece.index, dtype=object) for name in names if name not in piece}
     return piece.assign(**lacking)[names]
 
 
@@ -246,8 +251,6 @@ def _csv(file: Any, path: str, separator: str, rows: int) -> Iterator[pd.DataFra
         raise DataError(
             f"{path}: line {reader.line_num}: cannot be read as a table: {error}; mend the quotes"
         ) from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8: {error.reason}; save it as UTF-8") from error
 
 
 def _check_header(header: Sequence[str], path: str) -> None:
