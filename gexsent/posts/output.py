@@ -182,7 +182,7 @@ def _rendered(piece: pd.DataFrame, separator: str, *, header: bool) -> bytes:
     return text.encode(errors="replace")
 
 
-def schema(table: files.Table, predictions: pd.DataFrame):
+def schema(table: files.Table, contents: files.Contents, predictions: pd.DataFrame):
     """pyarrow's schema of a table with these predictions beside it, from all its rows.
 
     Raises:
@@ -191,7 +191,9 @@ def schema(table: files.Table, predictions: pd.DataFrame):
     import pyarrow
 
     found = pyarrow.schema([])
-    for piece in files.opened(table)[1]:
+    # Standard input can be read but once, and all its cells are texts.
+    texts = [pd.DataFrame(columns=list(contents.columns), dtype=str)]
+    for piece in files.opened(table)[1] if contents.digest else texts:
         for name in piece:
             try:
                 part = pyarrow.Schema.from_pandas(piece[[name]], preserve_index=False).remove_metadata()

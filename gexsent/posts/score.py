@@ -5,6 +5,7 @@ label: pred_<name>, a number or the name of a class or level; p_<name>_<class> f
 Then `error`, what was wrong with the row, and `cut`, whether its text was longer than the encoder reads.
 """
 
+import itertools
 import sys
 import uuid
 from collections import Counter
@@ -102,7 +103,7 @@ class Job:
         path = Path(out).expanduser()
         output.check(path, self.table, overwrite=overwrite)
         nothing = empty(self.predictor.tasks)
-        schema = output.schema(self.table, nothing) if path.suffix.lower() == ".parquet" else None
+        schema = output.schema(self.table, self.contents, nothing) if path.suffix.lower() == ".parquet" else None
         file = output.Output(path, self._key(), schema)
         for piece in self.scored(skip=len(file.pieces), progress=progress):
             file.add(piece, _wrong(piece))
@@ -120,14 +121,10 @@ class Job:
 
     def scored(self, *, skip: int = 0, progress: bool = False) -> Iterator[pd.DataFrame]:
         """Piece after piece with its predictions beside it; without the first `skip` pieces, which are not scored."""
-        bar = tqdm(total=self.contents.rows, desc="predict", unit="row", disable=not progress, file=sys.stderr)
-        with bar:
-            for number, piece in enumerate(self.pieces):
-                if number < skip:
-                    bar.update(len(piece))
-                    bar.start_t = bar._time()  # rows that were scored before say nothing about the speed
-                    bar.initial = bar.n
-                    continue
+        done = sum(len(piece) for piece in itertools.islice(self.pieces, skip))
+        total = self.contents.rows
+        with tqdm(total=total, initial=done, desc="predict", unit="row", disable=not progress, file=sys.stderr) as bar:
+            for piece in self.pieces:
                 found = predictions(self.predictor, piece, self.columns, self.root, bar)
                 yield pd.concat([piece, found.set_axis(piece.index, axis=0)], axis=1)
 
