@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from gexsent import machine
+from gexsent import __version__, machine
 from gexsent import params as params_module
 from gexsent.errors import DataError
 from gexsent.workspace import Workspace, open_workspace, project_root, raw_root
@@ -27,6 +27,7 @@ def main(arguments: list[str] | None = None) -> None:
 def parser() -> argparse.ArgumentParser:
     """Commands and options."""
     top = argparse.ArgumentParser(prog="gexsent", description="Multimodal sentiment with gated experts.")
+    top.add_argument("--version", action="version", version=f"gexsent {__version__}")
     commands = top.add_subparsers(required=True, metavar="command")
 
     data = commands.add_parser("data", help="look at the raw data").add_subparsers(required=True, metavar="what")
@@ -90,13 +91,32 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--out", required=True, type=Path, help="the folder to save the model in")
     train.set_defaults(run=_train, pinned=False)
 
-    predict = commands.add_parser("predict", help="score one post: text, with an image or a clip or neither")
-    predict.add_argument(
-        "--text", default="", help="what was said or written; write --text=-… for one that begins with a dash"
+    predict = commands.add_parser(
+        "predict",
+        help="score one post, or every row of a table",
+        description="Score every row of TABLE, with --text, --image, --clip and --vision naming its columns; or, without "
+        "TABLE, score one post: --text is what it says, --image or --clip the file that goes with it.",
     )
-    predict.add_argument("--image", type=Path, help="a picture that goes with it")
-    predict.add_argument("--clip", type=Path, help="a video that goes with it")
+    predict.add_argument(
+        "table",
+        nargs="?",
+        metavar="TABLE",
+        help="a .csv, .tsv, .jsonl or .parquet file, a folder of pictures or of clips, or - for CSV on standard input",
+    )
     predict.add_argument("--model", required=True, help="folder of a trained model, or its name on the Hub")
+    predict.add_argument(
+        "--text",
+        help="the column of the texts; without TABLE, what was said or written: --text=-… for one that begins with a dash",
+    )
+    predict.add_argument("--image", help="the column of paths of pictures; without TABLE, a picture")
+    predict.add_argument("--clip", help="the column of paths of videos; without TABLE, a video")
+    tables = predict.add_argument_group("with TABLE")
+    tables.add_argument("--vision", help="the column of visual features, .npy files of shape (T, D)")
+    tables.add_argument("--media-root", metavar="DIR", help="where paths start; default: the folder of TABLE")
+    tables.add_argument("--out", help="a .csv, .tsv, .jsonl or .parquet file; default: - for CSV on standard output")
+    tables.add_argument("--overwrite", action="store_true", help="replace the file of --out where it exists")
+    tables.add_argument("--explain", metavar="FOLDER", type=Path, help="also draw why the first rows were scored so")
+    tables.add_argument("--most", metavar="ROWS", type=int, help="how many rows --explain draws; default: 20")
     predict.set_defaults(run=_predict, pinned=False)
     return top
 
@@ -212,7 +232,44 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
+    only = ("vision", "media_root", "out", "overwrite", "explain", "most")
+    given = [f"--{name.replace('_', '-')}" for name in only if getattr(options, name)]
+    if options.table is None and given:
+        raise DataError(f"{given[0]} goes with a TABLE; without one, a single post is scored")
+    try:
+        if options.table is None:
+            _predict_post(options)
+        else:
+            _predict_table(options)
+    except KeyboardInterrupt:
+        print("\ngexsent: interrupted; a run with --out goes on when it is started again the same way", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # whoever reads standard output has seen enough; leave nothing for Python to flush
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _predict_post(options: argparse.Namespace) -> None:
     from gexsent.predictor import Predictor
 
-    prediction = Predictor.from_pretrained(options.model)(options.text, image=options.image, clip=options.clip)
+    prediction = Predictor.from_pretrained(options.model)(options.text or "", image=options.image, clip=options.clip)
     print(json.dumps(prediction, indent=2))
+
+
+def _predict_table(options: argparse.Namespace) -> None:
+    from gexsent.posts.score import Job
+    from gexsent.predictor import Predictor
+
+    predictor = Predictor.from_pretrained(options.model)
+    columns = {name: getattr(options, name) for name in ("text", "image", "clip", "vision")}
+    if options.explain:
+        from gexsent.posts import cards
+
+        cards.check(predictor)
+        if options.table == "-":
+            raise DataError("--explain: standard input can be read but once; save the table as a file first")
+    Job.of(predictor, options.table, columns, options.media_root).run(options.out or "-", overwrite=options.overwrite)
+    if options.explain:
+        job = Job.of(predictor, options.table, columns, options.media_root)
+        paths = cards.draw(job, options.explain, most=options.most or 20, model=Path(options.model).name)
+        print(f"{len(paths)} cards in {options.explain}", file=sys.stderr)

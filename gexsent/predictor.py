@@ -1,11 +1,12 @@
 """Score one's own posts with a trained model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from PIL import Image
 
@@ -16,8 +17,10 @@ from gexsent.encoders.record import BROUGHT, EncoderRecord
 from gexsent.encoders.text import TextEncoder, load_text_encoder
 from gexsent.encoders.vision import VisionEncoder, load_vision_encoder
 from gexsent.errors import DataError
+from gexsent.explain.explanation import Explanation
 from gexsent.model import Batch, FineTuned, ModelConfig, load_model
 from gexsent.posts.columns import Columns
+from gexsent.posts.files import Table
 from gexsent.posts.report import Report
 from gexsent.tasks import Task
 
@@ -42,13 +45,13 @@ class Predictor:
         text: TextEncoder | None,
         vision: VisionEncoder | None,
         frames: int,
+        columns: Columns | None = None,
     ):
         self.model, self.config, self.tasks = model.eval(), config, tasks
         self.text, self.vision, self.frames = text, vision, frames
-        # Of a model of one's own posts, and what it takes to save any: see posts.fit.
-        self.columns: Columns | None = None
-        self.record: EncoderRecord | None = None
-        self.report: Report | None = None
+        self.columns = columns  # of the table that it was trained on, if it was one
+        self.record: EncoderRecord | None = None  # which encoders made its features
+        self.report: Report | None = None  # how good it is, where `gexsent.fit` made it
 
     @classmethod
     def from_pretrained(cls, name: str | Path) -> "Predictor":
@@ -77,9 +80,23 @@ class Predictor:
         if record.vision is not None:
             load = partial(load_vision_encoder, record.vision, record.vision_weights)
             vision = _same(folder, record.vision, record.vision_fingerprint, load)
-        predictor = cls(model, config, learned, text, vision, record.frames)
-        predictor.columns, predictor.record, predictor.report = Columns.load(folder), record, Report.load(folder)
+        predictor = cls(model, config, learned, text, vision, record.frames, Columns.load(folder))
+        predictor.record, predictor.report = record, Report.load(folder)
         return predictor
+
+    def explain(self, row: Mapping[str, Any], *, media_root: str | Path | None = None) -> Explanation:
+        """Why it says what it says of one row of a table with the columns that it was trained on.
+
+        Args:
+            row: a Series, or a mapping from columns to cells.
+            media_root: where paths start from; by default the working directory.
+
+        Raises:
+            DataError: as explain.post.explain; or it was not trained on a table, or the row lacks a column.
+        """
+        from gexsent.posts.explain import explain_row
+
+        return explain_row(self, row, Path(media_root) if media_root is not None else Path.cwd())
 
     def save(self, folder: str | Path) -> None:
         """Write a folder that `from_pretrained` loads; whole or not at all.
@@ -135,13 +152,95 @@ class Predictor:
             raise DataError(f"{given[0]} and {given[1]} were both given: choose one visual input")
         has_text = bool(text.strip()) if isinstance(text, str) else len(text) > 0
         has_vision = image is not None or clip is not None or (vision is not None and len(vision) > 0)
-        if not has_text and not has_vision:
-            raise DataError("nothing to score: give a text, an image or a clip")
-        if not {"text_only": has_text, "vision_only": has_vision}.get(self.config.system, True):
-            raise DataError(NEEDS[self.config.system])
+        if lacking := self.lacks(has_text, has_vision):
+            raise DataError(lacking)
         words = self._read(text)  # (L, Dt), L = 0 without a text
         seen = self._see(image, clip, vision)  # (T, Dv), T = 0 without a visual input
         return Batch(*_alone(words), *_alone(seen))
+
+    def predict(
+        self,
+        table: Table,
+        *,
+        text: str | None = None,
+        image: str | None = None,
+        clip: str | None = None,
+        vision: str | None = None,
+        media_root: Path | str | None = None,
+        out: Path | str | None = None,
+        overwrite: bool = False,
+        progress: bool = True,
+    ) -> pd.DataFrame | None:
+        """Score every row of a table.
+
+        >>> model.predict("posts.csv", text="caption", image="photo")
+
+        Args:
+            table: the path of a .csv, .tsv, .jsonl or .parquet file, "-" for CSV on standard input, a folder of pictures
+                or of clips (each a row, column `file`), or a DataFrame.
+            text, image, clip, vision: which columns hold texts, paths of pictures, paths of videos, or visual features
+                (T, Dv) as arrays or paths of .npy files: those and no other. With none of them, the columns that the
+                model was trained with (columns.json in its folder), or else those that are called so.
+            media_root: where paths start, and what they may not leave: by default the folder of the table.
+            out: write the rows to this .csv, .tsv, .jsonl or .parquet file, or "-" for CSV on standard output, instead of
+                returning them: memory stays flat however long the table. A run that was interrupted goes on where it
+                stopped when it is started again the same way.
+            overwrite: replace `out` where it exists.
+            progress: show a bar with rows a second on standard error.
+
+        Returns:
+            Without `out`, row for row and under the table's own index: all its columns, then for each task pred_<label>,
+            a number or the name of a class or level; p_<label>_<class> of classes, p_<label> of a binary task; `error`,
+            "" or what was wrong with the row; and `cut`, whether its text was longer than the encoder reads. Where
+            several tasks share a label, their own names stand for it, as in pred_humour_level. A row without anything
+            that the model can use has no predictions; one whose picture alone cannot be used is scored on its text.
+
+        Raises:
+            DataError: the table cannot be read to its end, lacks a column, has one that a prediction would be called, or
+                has none that this model can use; or `out` exists or cannot be written.
+        """
+        from gexsent.posts import score
+
+        job = score.Job.of(self, table, {"text": text, "image": image, "clip": clip, "vision": vision}, media_root)
+        return job.run(out, overwrite=overwrite, progress=progress)
+
+    def predict_proba(self, table: Table, **options: Any) -> pd.DataFrame:
+        """The probabilities of `predict` alone: p_<label>_<class> and p_<label>, row for row. Options as its own, but `out`.
+
+        Raises:
+            DataError: as `predict`; or every label is a number, which has no probabilities.
+        """
+        from gexsent.posts import score
+
+        names = [name for name in score.empty(self.tasks) if name.startswith("p_")]
+        if not names:
+            raise DataError("this model predicts numbers, which have no probabilities: use `predict`")
+        if "out" in options or "overwrite" in options:
+            raise TypeError("predict_proba writes no file: use `predict`")
+        return self.predict(table, **options)[names]
+
+    @property
+    def uses(self) -> tuple[str, ...]:
+        """What it looks at of text, image, clip and vision, those that suit it best first."""
+        visual = ("clip", "image", "vision") if self.config.temporal else ("image", "clip", "vision")
+        return {"text_only": ("text",), "vision_only": visual}.get(self.config.system, ("text", *visual))
+
+    def lacks(self, has_text: bool, has_vision: bool) -> str:
+        """What to give where a post has too little for this model; "" where it has enough."""
+        if not has_text and not has_vision:
+            return "nothing to score: give a text, an image or a clip"
+        enough = {"text_only": has_text, "vision_only": has_vision}.get(self.config.system, True)
+        return "" if enough else NEEDS[self.config.system]
+
+    def cannot_read(self, kind: str) -> str:
+        """Why texts, or visual inputs of this kind, are nothing for this model; "" where they are."""
+        if kind == "text" and self.text is None:
+            return "this model has no text encoder: pass its features as `text`"
+        if kind in ("image", "clip") and self.vision is None:
+            return "this model has no vision encoder: pass its features as `vision`, or text alone"
+        if kind == "clip" and not self.config.temporal:
+            return "this model was trained on images: give one frame of the clip as `image`"
+        return ""
 
     def tokens(self, text: str | np.ndarray) -> list[str]:
         """What the rows of the text's features stand for; numbers where the features were brought along."""
@@ -163,19 +262,18 @@ class Predictor:
             return _brought("text", text, self.config.text_features)
         if not text.strip():
             return torch.zeros(0, self.config.text_features)
-        if self.text is None:
-            raise DataError("this model has no text encoder: pass its features as `text`")
-        return torch.from_numpy(np.array(self.text.encode([text])[0], np.float32))
+        if problem := self.cannot_read("text"):
+            raise DataError(problem)
+        # In single precision: rounded to half, a post alone and in a batch would now and then differ in their last bits.
+        return self.text.encode_batch([text])[0][0].clone()  # an ordinary tensor, through which gradients flow
 
     def _see(self, image: Any, clip: Any, vision: np.ndarray | None) -> torch.Tensor:
         if vision is not None:
             return _brought("vision", vision, self.config.vision_features)
         if image is None and clip is None:
             return torch.zeros(0, self.config.vision_features)
-        if self.vision is None:
-            raise DataError("this model has no vision encoder: pass its features as `vision`, or text alone")
-        if clip is not None and not self.config.temporal:
-            raise DataError("this model was trained on images: give one frame of the clip as `image`")
+        if problem := self.cannot_read("image" if clip is None else "clip"):
+            raise DataError(problem)
         frames = self.pictures(image, clip)
         # What a model saw in training decides: frame vectors of clips, or patches of images.
         features = self.vision.encode_frames(frames) if self.config.temporal else self.vision.encode_images(frames)[0]

@@ -154,8 +154,10 @@ def test_a_fine_tuned_model_scores_as_the_evaluate_stage_did(tuned):
     assert found["probabilities"]["sentiment"]["positive"] == pytest.approx(wanted["p_sentiment_positive"], abs=2e-3)
     start = TopLayers.load(workspace.features / "text_lower").state_dict()
     assert not any(torch.equal(value, start[name]) for name, value in score.model.text_layers.state_dict().items())
+    batch = score.batch(row["text"], clip=workspace.raw / row["media"])
+    tuned_says = score.model(batch).heads["intensity"]
     score.model.text_layers.load_state_dict(start)
-    assert score(row["text"], clip=workspace.raw / row["media"])["intensity"] != found["intensity"]
+    assert not torch.equal(score.model(batch).heads["intensity"], tuned_says)
 
 
 def test_a_fine_tuned_model_without_a_text_or_without_a_clip(tuned):

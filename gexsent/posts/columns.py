@@ -61,8 +61,11 @@ class Columns:
         if not path.exists():
             return None
         try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            if not all(value is None or isinstance(value, str) for value in values.values()):
+                raise TypeError("a name of a column is a text")
+            return cls(**values)
+        except (OSError, ValueError, TypeError, AttributeError) as error:
             names = ", ".join(field.name for field in fields(cls))
             raise DataError(f"{path}: expected the columns {names}: {error}") from error
 
@@ -91,9 +94,10 @@ def posts(frame: pd.DataFrame, columns: Columns, root: Path) -> list[Post]:
     """What each row gives. A row that lacks its picture, or names one that cannot be used, keeps its text."""
     result = []
     kind = columns.visual
-    for _, row in frame.iterrows():
-        text = "" if columns.text is None else as_text(row[columns.text])
-        cell = None if kind is None else row[getattr(columns, kind)]
+    nothing = [None] * len(frame)
+    texts = nothing if columns.text is None else frame[columns.text].tolist()
+    cells = nothing if kind is None else frame[getattr(columns, kind)].tolist()
+    for text, cell in zip(map(as_text, texts), cells, strict=True):
         media = vision = None
         problem = ""
         if kind is not None and not missing(cell):
@@ -111,7 +115,9 @@ def posts(frame: pd.DataFrame, columns: Columns, root: Path) -> list[Post]:
 def as_text(cell: Any) -> str:
     """A cell as a text: a list of words is joined, what is missing is no text, a number is written out."""
     if isinstance(cell, str):
-        return cell
+        return cell.encode(errors="replace").decode()  # half an emoji is no letter, and no tokenizer takes it
+    if isinstance(cell, bytes):
+        return cell.decode(errors="replace")
     if isinstance(cell, (list, tuple, np.ndarray)):
         return " ".join(as_text(word) for word in cell)
     return "" if missing(cell) else str(cell)
@@ -128,14 +134,16 @@ def place(cell: Any, root: Path) -> Path:
     name = str(cell).strip()
     if "://" in name:
         raise DataError(f"{name}: is not fetched; download it and name the file")
-    path = root / Path(name).expanduser()
     try:
+        path = root / Path(name).expanduser()
         inside = path.resolve().is_relative_to(root.resolve())
         there = path.is_file()
     except (OSError, ValueError, RuntimeError) as error:  # too long a name, a null byte, a loop of links, no such user
         raise DataError(f"{name[:80]!r}: not the path of a file: {error}") from error
     if not inside:
         raise DataError(f"{name}: lies outside {root}; name the folder of the files with media_root")
+    if path.is_dir():
+        raise DataError(f"{name}: is a folder, not a file")
     if not there:
         raise DataError(f"{name}: there is no such file in {root}")
     return path
@@ -150,11 +158,13 @@ def _features(cell: Any, root: Path) -> np.ndarray:
             raise DataError(f"{cell}: cannot be read as a .npy file: {error}") from error
     else:
         try:
-            values = np.stack([np.asarray(token, np.float32) for token in cell])
+            values = np.stack([np.asarray(token) for token in cell])
         except (TypeError, ValueError) as error:
             raise DataError(f"expected an array (T, D): {error}") from error
-    if not isinstance(values, np.ndarray) or values.ndim != 2 or not np.issubdtype(values.dtype, np.number):
+    if not isinstance(values, np.ndarray) or values.ndim != 2 or values.dtype.kind not in "iuf":
         raise DataError("expected an array (T, D) of numbers")
+    with np.errstate(over="ignore"):  # a number beyond float32 becomes infinity, and is refused as one
+        values = values.astype(np.float32)
     if not np.isfinite(values).all():
         raise DataError("the features hold NaN or infinity")
-    return values.astype(np.float32)
+    return values

@@ -96,8 +96,8 @@ class _Estimator(BaseEstimator):
             kept = Path(place) / "gexsent" / f"seed{self.seed}"
             model, config = load_model(kept)
             learned = task_files.load(kept)
-        self.predictor_ = Predictor(model, config, learned, loaded.text, loaded.vision, record.frames)
-        self.predictor_.columns, self.predictor_.record = columns, record
+        self.predictor_ = Predictor(model, config, learned, loaded.text, loaded.vision, record.frames, columns)
+        self.predictor_.record = record
         self.feature_names_in_ = np.array(list(map(str, frame.columns)), dtype=object)
         self.n_features_in_ = len(frame.columns)
         self.loaded_ = loaded

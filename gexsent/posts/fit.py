@@ -139,8 +139,8 @@ def fit(
         best = min(range(seeds), key=lambda number: records["gexsent", number]["valid_loss"])
         kept = fits / "gexsent" / f"seed{best}"
         model, config = load_model(kept)
-        predictor = Predictor(model, config, task_files.load(kept), loaded.text, loaded.vision, record.frames)
-    predictor.columns, predictor.record, predictor.report = columns, record, judged
+        predictor = Predictor(model, config, task_files.load(kept), loaded.text, loaded.vision, record.frames, columns)
+    predictor.record, predictor.report = record, judged
     if out is not None:
         predictor.save(out)
         shutil.rmtree(work)

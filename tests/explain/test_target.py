@@ -4,6 +4,7 @@ import torch
 
 from gexsent.explain import target as targets
 from gexsent.explain.target import Target, target_of
+from gexsent.tasks import Task
 
 
 def test_support_is_positive_at_first_and_negative_exactly_where_another_class_is_predicted():
@@ -48,3 +49,23 @@ def test_variants_that_show_the_same_are_scored_once(model, batch):
     torch.testing.assert_close(together, alone)
     assert seen == [3]
     assert targets.scores_with(model, batch, target, rows[:0], keep[:0]).shape == (0,)
+
+
+YES = Task("liked", "binary", 1, "liked", ("no", "yes"))
+LEVELS = Task("stars", "ordinal", 3, "stars", ("1", "2", "3", "4"))
+
+
+def test_support_of_yes_or_no_falls_below_zero_exactly_where_the_answer_is_the_other():
+    first, later = torch.randn(2, 500, 1, generator=torch.Generator().manual_seed(0))
+    target = Target.of({"liked": first}, YES)
+    assert (target.score({"liked": first}) > 0).all()
+    assert torch.equal(target.score({"liked": later}) < 0, (later > 0)[:, 0] != (first > 0)[:, 0])
+
+
+def test_support_of_a_level_is_the_margin_of_the_nearer_threshold():
+    raw = torch.tensor([[2.0, 0.5, -1.0], [-3.0, -1.0, -2.0], [4.0, 3.0, 1.0]])  # levels 1 and 2 passed; none; all
+    target = Target.of({"stars": raw}, LEVELS)
+    assert target.choice.tolist() == [2, 0, 3]
+    assert target.score({"stars": raw}).tolist() == [0.5, 3.0, 1.0]
+    lower = torch.tensor([[2.0, -0.25, -1.0]])
+    assert target.score({"stars": lower}, torch.tensor([0])).tolist() == [-0.25]

@@ -1,16 +1,88 @@
-"""Posts whose label follows from a word and the colour of a picture, so that both are needed."""
+"""Folders of untrained models on the tiny encoders, tables to score with them, and posts to learn from."""
 
 import random
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
-from gexsent.posts import learn
+from gexsent import params, tasks
+from gexsent.datasets import SPOKEN
+from gexsent.encoders.record import BROUGHT, EncoderRecord
+from gexsent.encoders.text import load_text_encoder
+from gexsent.encoders.vision import load_vision_encoder
+from gexsent.model import ModelConfig, build, save_model
+from gexsent.posts import files, learn
+from gexsent.predictor import Predictor
 
+PROJECT = Path(__file__).parents[2]
+BROUGHT_WIDTH = 5
+# A label follows from a word and the colour of a picture, so that both are needed.
 WORDS = {"awful": -2, "dull": -1, "plain": 0, "nice": 1, "superb": 2}
 COLOURS = {"navy": -1, "grey": 0, "orange": 1}
+
+
+@pytest.fixture(scope="session")
+def make_folder(tmp_path_factory):
+    """Write the folder of a model. encoders: "both", "text" (vision is brought along) or "none"."""
+
+    def make(*, system="gexsent", learned=SPOKEN, temporal=False, encoders="both"):
+        folder = tmp_path_factory.mktemp("model")
+        encode = params.load(PROJECT / "params.yaml", "sample").encode
+        text = load_text_encoder(encode.text, max_tokens=encode.max_tokens)
+        vision = load_vision_encoder(encode.vision)
+        width = vision.frame_width if temporal else vision.image_width
+        config = ModelConfig(
+            system=system,
+            text_features=text.width if encoders != "none" else BROUGHT_WIDTH,
+            vision_features=width if encoders == "both" else BROUGHT_WIDTH,
+            outputs={task.name: task.outputs for task in learned},
+            temporal=temporal,
+            frames=encode.frames,
+            **asdict(params.load(PROJECT / "params.yaml", "quick").model),
+        )
+        torch.manual_seed(0)
+        save_model(build(config), config, folder)
+        tasks.save(learned, folder)
+        record = EncoderRecord.of(encode, text.fingerprint, vision.fingerprint if encoders == "both" else None)
+        if encoders == "none":
+            record = EncoderRecord(**{**asdict(record), "text": BROUGHT})
+        record.write(folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def folder(make_folder):
+    """Of a model of texts and images."""
+    return make_folder()
+
+
+@pytest.fixture(scope="session")
+def model(folder):
+    return Predictor.from_pretrained(folder)
+
+
+@pytest.fixture(scope="session")
+def clip_model(make_folder):
+    return Predictor.from_pretrained(make_folder(temporal=True))
+
+
+@pytest.fixture
+def picture(tmp_path):
+    path = tmp_path / "a picture.png"
+    Image.new("RGB", (80, 60), "orange").save(path)
+    return path
+
+
+@pytest.fixture
+def small_pieces(monkeypatch):
+    """Tables are read and scored eight rows at a time."""
+    monkeypatch.setattr(files.opened, "__kwdefaults__", {"rows": 8})
 
 
 @pytest.fixture

@@ -247,3 +247,28 @@ def test_a_report_comes_back_and_a_damaged_one_is_named(make_posts, train, tmp_p
     with pytest.raises(DataError, match=r"report\.json: cannot be read as a report"):
         Report.load(tmp_path)
     assert Report.load(tmp_path / "nowhere") is None
+
+
+def test_a_row_is_explained_by_the_columns_that_were_learned_from(make_posts, train, tmp_path):
+    table = make_posts().rename(columns={"text": "words"})
+    model = train(table, text="words", label="liked")
+    post = model.explain(table.iloc[3], media_root=tmp_path)
+    assert post.says in ("no", "yes") and post.score > 0 and post.kind == "image"
+    assert len(post.text["gradients"]) == len(post.tokens) > 0
+    with pytest.raises(DataError, match="the row: no column 'words'"):
+        model.explain({"text": "so"}, media_root=tmp_path)
+    with pytest.raises(DataError, match=r"gone\.png: there is no such file"):
+        model.explain({"words": "so", "image": "gone.png"}, media_root=tmp_path)
+    model.columns = None
+    with pytest.raises(DataError, match="this model was not trained on a table"):
+        model.explain(table.iloc[3])
+
+
+def test_predictions_come_in_the_words_of_the_labels(make_posts, train, tmp_path):
+    table = make_posts()
+    scored = train(table, label=LABELS).predict(table.head(4), media_root=tmp_path, progress=False)
+    assert set(scored["pred_sentiment"]) <= {"good", "bad", "neither"} and set(scored["pred_liked"]) <= {"no", "yes"}
+    assert scored["pred_stars"].dtype.kind == "f" and scored["text"].tolist() == table["text"].tolist()[:4]
+    np.testing.assert_allclose(
+        scored[["p_sentiment_bad", "p_sentiment_good", "p_sentiment_neither"]].sum(axis=1), 1, atol=1e-5
+    )
