@@ -137,10 +137,10 @@ def panel_grid(count: int, *, width: float, height: float, xlabel: str, ylabel: 
 
 
 def annotate(figure: Figure, edition: str) -> Figure:
-    """Write under the figure what kind of numbers it holds."""
-    figure.supxlabel(
-        EDITION_NOTES.get(edition, f"Edition {edition}."), fontsize=7.5, color="#666666", x=0.01, ha="left"
-    )
+    """Write under the figure what kind of numbers it holds; nothing where it belongs to no edition ("")."""
+    if edition:
+        note = EDITION_NOTES.get(edition, f"Edition {edition}.")
+        figure.supxlabel(note, fontsize=7.5, color="#666666", x=0.01, ha="left")
     return figure
 
 
