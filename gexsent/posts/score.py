@@ -70,7 +70,7 @@ class Job:
         source = files.named(table)
         root = files.folder(table)
         if not isinstance(table, pd.DataFrame) and Path(table).expanduser().is_dir():
-            root = Path(table).expanduser().resolve()
+            root = Path(table).expanduser()
             table, kind = files.listing(root)
             given = {kind: "file"}
         if media_root is not None:
