@@ -169,8 +169,8 @@ class Output:
             yield
         except OSError as error:
             raise DataError(
-                f"{self.path}: cannot be written: {error.strerror or error}; make that good and run the same again, which "
-                f"goes on after {self.rows:,} rows"
+                f"{self.path}: cannot be written: {error.strerror or error}; once it can be, the same run started "
+                f"again goes on after {self.rows:,} rows"
             ) from error
 
 
