@@ -2,7 +2,6 @@
 
 import itertools
 import sys
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,8 +95,7 @@ class Job:
         encoders = [encoder and encoder.fingerprint for encoder in (self.predictor.text, self.predictor.vision)]
         model = fingerprint(self.predictor.model, self.predictor.config, self.predictor.tasks, *encoders)
         code = source_digest("posts", "decode.py", "predictor.py", "encoders", "model", "data/media.py")
-        table = self.contents.digest or str(uuid.uuid4())  # standard input comes but once
-        return "\n".join((table, repr(self.columns), str(self.root.resolve()), model, code))
+        return "\n".join((files.digest(self.table), repr(self.columns), str(self.root.resolve()), model, code))
 
     def scored(self, *, skip: int = 0, progress: bool = False) -> Iterator[pd.DataFrame]:
         """Piece after piece with its predictions beside it; without the first `skip` pieces, which are not scored."""
