@@ -21,7 +21,7 @@ from gexsent.datasets import SPOKEN
 from gexsent.encoders.record import EncoderRecord
 from gexsent.encoders.text import TINY, load_text_encoder
 from gexsent.model import ModelConfig, build, save_model
-from gexsent.posts import score
+from gexsent.posts import predictions
 from gexsent.predictor import Predictor
 from gexsent.sample.scripts import vocabulary
 
@@ -55,7 +55,7 @@ def alone(model: Predictor, text: str) -> pd.DataFrame:
     """One call, with the digits that it would round away."""
     with torch.inference_mode():
         heads = model.model(model.batch(text)).heads
-    return score.named({name: value.numpy() for name, value in heads.items()}, model.tasks)
+    return predictions.named({name: value.numpy() for name, value in heads.items()}, model.tasks)
 
 
 def main() -> None:

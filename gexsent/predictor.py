@@ -210,9 +210,9 @@ class Predictor:
         Raises:
             DataError: as `predict`; or every label is a number, which has no probabilities.
         """
-        from gexsent.posts import score
+        from gexsent.posts import predictions
 
-        names = [name for name in score.empty(self.tasks) if name.startswith("p_")]
+        names = [name for name in predictions.empty(self.tasks) if name.startswith("p_")]
         if not names:
             raise DataError("this model predicts numbers, which have no probabilities: use `predict`")
         if "out" in options or "overwrite" in options:

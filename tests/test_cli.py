@@ -6,11 +6,12 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
 
-from gexsent import cli, notebooks, params, tasks
+from gexsent import __version__, cli, notebooks, params, tasks
 from gexsent.datasets import SPOKEN
 from gexsent.encoders.record import EncoderRecord
 from gexsent.encoders.text import load_text_encoder
@@ -88,6 +89,114 @@ def test_predict_says_in_one_line_what_is_wrong_with_the_input(fit, capsys, argu
 def test_predict_says_in_one_line_what_is_wrong_with_the_model(tmp_path, capsys):
     assert fails("predict", "--model", tmp_path, "--text", "so") == 2
     assert "encoders.json: cannot be read" in one_line(capsys)
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Three posts, the second with a picture that is not there, and the third empty."""
+    Image.new("RGB", (80, 60), "orange").save(tmp_path / "a.png")
+    path = tmp_path / "posts.csv"
+    path.write_text("id,caption,photo\n007,what a nice hotel,a.png\n008,NA,gone.png\n009,,\n")
+    return path
+
+
+NAMED = ("--text", "caption", "--image", "photo")
+
+
+def test_predict_scores_a_table_as_the_predictor_does(fit, table, tmp_path, capsys):
+    out = tmp_path / "scored.csv"
+    cli.main(["predict", str(table), "--model", str(fit), *NAMED, "--out", str(out)])
+    assert capsys.readouterr().err.endswith("2 of 3 rows have something in the column `error`\n")
+    found = pd.read_csv(out, dtype=str, keep_default_na=False)
+    wanted = Predictor.from_pretrained(fit).predict(table, text="caption", image="photo", progress=False)
+    assert list(found) == list(wanted)
+    assert found["id"].tolist() == ["007", "008", "009"] and found["caption"].tolist() == [
+        "what a nice hotel",
+        "NA",
+        "",
+    ]
+    assert found["pred_intensity"].tolist()[:2] == [str(value) for value in wanted["pred_intensity"][:2]]
+    assert found["error"].tolist() == wanted["error"].tolist()
+
+
+def test_predict_writes_to_standard_output_unless_told_otherwise(fit, table, capfdbinary):
+    cli.main(["predict", str(table), "--model", str(fit), "--text", "caption"])
+    lines = capfdbinary.readouterr().out.splitlines()
+    assert lines[0].startswith(b"id,caption,photo,pred_intensity,pred_sentiment,p_sentiment_negative,")
+    assert [line.split(b",")[0] for line in lines[1:]] == [b"007", b"008", b"009"]
+
+
+def test_predict_replaces_a_file_only_when_told_to(fit, table, tmp_path, capsys):
+    out = tmp_path / "scored.jsonl"
+    out.write_text("mine")
+    arguments = ["predict", str(table), "--model", str(fit), "--text", "caption", "--out", str(out)]
+    assert fails(*arguments) == 2
+    assert "scored.jsonl: exists" in one_line(capsys) and out.read_text() == "mine"
+    cli.main([*arguments, "--overwrite"])
+    assert json.loads(out.read_text().splitlines()[0])["id"] == "007"
+
+
+def test_predict_looks_for_pictures_where_it_is_told_to(fit, table, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (tmp_path / "a.png").rename(other / "a.png")
+    for root, problem in (((), True), (("--media-root", str(other)), False)):
+        out = tmp_path / f"{problem}.jsonl"
+        cli.main(["predict", str(table), "--model", str(fit), *NAMED, "--out", str(out), *root])
+        assert ("no such file" in json.loads(out.read_text().splitlines()[0])["error"]) == problem
+
+
+def test_predict_draws_cards_of_the_first_rows(fit, table, tmp_path, capsys):
+    arguments = ["predict", str(table), "--model", str(fit), *NAMED, "--explain", str(tmp_path / "cards")]
+    cli.main([*arguments, "--out", str(tmp_path / "a.csv"), "--most", "1"])
+    assert sorted(path.name for path in (tmp_path / "cards").glob("*.png")) == ["row_0002.png"]
+    cli.main([*arguments, "--out", str(tmp_path / "b.csv")])
+    assert sorted(path.name for path in (tmp_path / "cards").glob("*.png")) == ["row_0002.png", "row_0003.png"]
+    assert capsys.readouterr().err.endswith(f"2 cards in {tmp_path / 'cards'}\n")
+    arguments[1] = "-"
+    assert fails(*arguments) == 2
+    assert "--explain: standard input can be read but once" in one_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("gone.csv",), "gexsent: gone.csv: there is no such file"),
+        (("posts.csv",), "gexsent: posts.csv: no column is called text or image or vision; name the one to score"),
+        (("posts.csv", "--text", "words"), "gexsent: posts.csv: no column 'words'; its columns are id, caption, photo"),
+        (
+            ("posts.csv", "--text", "caption", "--clip", "photo"),
+            "gexsent: posts.csv: column 'photo': this model was trained",
+        ),
+        (("posts.csv", "--image", "photo", "--vision", "photo"), "gexsent: image= and vision= were both given"),
+        (("posts.csv", "--text", "caption", "--out", "gone/a.csv"), "gexsent: gone/a.csv: there is no folder gone"),
+        (("posts.csv", "--text", "caption", "--media-root", "gone"), "gexsent: gone: there is no such folder"),
+        ((".",), "gexsent: .: holds no picture and no clip"),
+        (("--out", "a.csv"), "gexsent: --out goes with a TABLE"),
+        (("--media-root", "."), "gexsent: --media-root goes with a TABLE"),
+    ],
+)
+def test_predict_says_in_one_line_what_is_wrong_with_a_table(fit, table, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(table.parent)
+    (table.parent / "a.png").unlink()
+    assert fails("predict", *arguments, "--model", fit) == 2
+    assert one_line(capsys).startswith(message)
+
+
+def test_predict_stops_quietly_when_nobody_reads_on(fit, tmp_path):
+    table = tmp_path / "posts.csv"
+    table.write_text("text\n" + "so nice\n" * 2000)
+    command = [sys.executable, "-m", "gexsent", "predict", str(table), "--model", str(fit)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        said = process.stderr.read().decode()
+    assert process.returncode == 1 and "Traceback" not in said and "Exception ignored" not in said
+
+
+def test_version(capsys):
+    assert fails("--version") == 0
+    assert capsys.readouterr().out == f"gexsent {__version__}\n"
 
 
 @pytest.mark.parametrize("arguments", [(), ("predict", "--text", "so"), ("unknown",), ("data",), ("source",)])

@@ -12,6 +12,7 @@ import io
 import itertools
 import json
 import sys
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,12 +101,11 @@ def read(table: Table) -> pd.DataFrame:
 class Contents:
     """What a table holds, known before its rows are used. rows: None where it can be read but once, on standard input.
 
-    columns: all that any row has, in the order in which they turn up. digest: of its bytes, or "" of standard input.
+    columns: all that any row has, in the order in which they turn up.
     """
 
     rows: int | None
     columns: tuple[str, ...]
-    digest: str
 
 
 def opened(table: Table, *, rows: int = ROWS) -> tuple[Contents, Iterator[pd.DataFrame]]:
@@ -121,21 +121,30 @@ def opened(table: Table, *, rows: int = ROWS) -> tuple[Contents, Iterator[pd.Dat
         first = next(pieces, None)
         if first is None:
             raise DataError(f"{named(table)}: the table has no rows")
-        return Contents(None, tuple(first.columns), ""), itertools.chain([first], pieces)
-    digest, count, columns = hashlib.sha256(), 0, {}
+        return Contents(None, tuple(first.columns)), itertools.chain([first], pieces)
+    count, columns = 0, {}
     for piece in frames(table, rows=rows):
         count += len(piece)
         columns.update(dict.fromkeys(piece.columns))
-        if isinstance(table, pd.DataFrame):
-            digest.update(lines(piece).encode(errors="replace"))
     if not count:
         raise DataError(f"{named(table)}: the table has no rows")
-    if not isinstance(table, pd.DataFrame):
-        with Path(table).expanduser().open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256")
     names = list(columns)
     whole = (piece if list(piece) == names else _completed(piece, names) for piece in frames(table, rows=rows))
-    return Contents(count, tuple(names), digest.hexdigest()), whole
+    return Contents(count, tuple(names)), whole
+
+
+def digest(table: Table) -> str:
+    """sha256 of all that is in a table; of standard input, which is never the same again, something new each time."""
+    if isinstance(table, pd.DataFrame):
+        found = hashlib.sha256()
+        for piece in frames(table):
+            found.update(lines(piece).encode(errors="replace"))
+    elif str(table) == STDIN:
+        return str(uuid.uuid4())
+    else:
+        with Path(table).expanduser().open("rb") as file:
+            found = hashlib.file_digest(file, "sha256")
+    return found.hexdigest()
 
 
 def lines(frame: pd.DataFrame) -> str:

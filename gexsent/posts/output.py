@@ -169,8 +169,8 @@ class Output:
             yield
         except OSError as error:
             raise DataError(
-                f"{self.path}: cannot be written: {error.strerror or error}; make that good and run the same again, which "
-                f"goes on after {self.rows:,} rows"
+                f"{self.path}: cannot be written: {error.strerror or error}; once it can be, the same run started "
+                f"again goes on after {self.rows:,} rows"
             ) from error
 
 
@@ -193,7 +193,7 @@ def schema(table: files.Table, contents: files.Contents, predictions: pd.DataFra
     found = pyarrow.schema([])
     # Standard input can be read but once, and all its cells are texts.
     texts = [pd.DataFrame(columns=list(contents.columns), dtype=str)]
-    for piece in files.opened(table)[1] if contents.digest else texts:
+    for piece in files.opened(table)[1] if contents.rows is not None else texts:
         for name in piece:
             try:
                 part = pyarrow.Schema.from_pandas(piece[[name]], preserve_index=False).remove_metadata()

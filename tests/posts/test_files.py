@@ -86,7 +86,7 @@ def test_half_an_emoji_in_json_does_not_stop_anything(tmp_path):
 def test_standard_input(monkeypatch):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"text\nso\nlala\n")))
     contents, pieces = files.opened("-", rows=1)
-    assert contents == files.Contents(None, ("text",), "")
+    assert contents == files.Contents(None, ("text",))
     assert [piece["text"].tolist() for piece in pieces] == [["so"], ["lala"]]
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"text\n")))
     with pytest.raises(DataError, match="standard input: the table has no rows"):
@@ -170,14 +170,15 @@ def test_columns_that_only_some_rows_have_are_columns_of_all_pieces(tmp_path):
 
 def test_the_digest_changes_with_the_table_and_not_with_its_date(tmp_path):
     path = write(tmp_path, "a.csv", "text\nso\n")
-    first = files.opened(path)[0].digest
+    first = files.digest(path)
     os.utime(path, (0, 0))
-    assert files.opened(path)[0].digest == first
+    assert files.digest(path) == first
     write(tmp_path, "a.csv", "text\nno\n")
-    assert files.opened(path)[0].digest != first
+    assert files.digest(path) != first
     frame = pd.DataFrame({"text": ["so"], "vision": [np.zeros((1, 2))]})
-    assert files.opened(frame)[0].digest == files.opened(frame.copy())[0].digest
-    assert files.opened(frame)[0].digest != files.opened(frame.assign(text="no"))[0].digest
+    assert files.digest(frame) == files.digest(frame.copy())
+    assert files.digest(frame) != files.digest(frame.assign(text="no"))
+    assert files.digest("-") != files.digest("-")
 
 
 def test_lines_hold_what_json_does_not_know():

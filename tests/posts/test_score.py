@@ -13,7 +13,7 @@ from PIL import Image
 
 from gexsent.datasets import LEVEL_NAMES, MEMES, SENTIMENTS
 from gexsent.errors import DataError
-from gexsent.posts import score
+from gexsent.posts import predictions
 from gexsent.posts.columns import NAME, Columns
 from gexsent.predictor import Predictor
 from gexsent.sample.faces import Person, draw
@@ -28,7 +28,7 @@ def single(model, text="", **seen):
     """Prediction columns of one call, with the digits that it rounds away."""
     with torch.inference_mode():
         heads = model.model(model.batch(text, **seen)).heads
-    return score.named({name: value.numpy() for name, value in heads.items()}, model.tasks).iloc[0]
+    return predictions.named({name: value.numpy() for name, value in heads.items()}, model.tasks).iloc[0]
 
 
 def texts(count, seed=0):
@@ -123,7 +123,7 @@ def test_a_batch_has_no_more_than_fits(model, monkeypatch):
 
     monkeypatch.setattr(type(model.text), "encode_batch", counted)
     model.predict(pd.DataFrame({"text": [*texts(200), *["so"] * 200]}), progress=False)
-    assert max(rows for rows, _ in sizes) == score.ROWS
+    assert max(rows for rows, _ in sizes) == predictions.ROWS
     assert max(rows * length for rows, length in sizes) <= model.text.batch_tokens
     assert len(sizes) < 30
 
@@ -134,7 +134,7 @@ def test_more_pictures_are_never_in_memory_than_two_batches_hold(model, tmp_path
     encode = model.vision.encode_images
     monkeypatch.setattr(model.vision, "encode_images", lambda images: seen.append(len(images)) or encode(images))
     model.predict(pd.DataFrame({"image": names}), media_root=tmp_path, progress=False)
-    assert sum(seen) == 60 and max(seen) == score.PICTURES
+    assert sum(seen) == 60 and max(seen) == predictions.PICTURES
 
 
 def test_a_table_longer_than_a_piece_is_scored_whole_and_keeps_its_index(model, small_pieces):
