@@ -116,7 +116,9 @@ def parser() -> argparse.ArgumentParser:
     tables.add_argument("--out", help="a .csv, .tsv, .jsonl or .parquet file; default: - for CSV on standard output")
     tables.add_argument("--overwrite", action="store_true", help="replace the file of --out where it exists")
     tables.add_argument("--explain", metavar="FOLDER", type=Path, help="also draw why the first rows were scored so")
-    tables.add_argument("--most", metavar="ROWS", type=int, help="how many rows --explain draws; default: 20")
+    tables.add_argument(
+        "--most", metavar="ROWS", type=int, default=20, help="how many rows --explain draws; default: 20"
+    )
     predict.set_defaults(run=_predict, pinned=False)
     return top
 
@@ -232,7 +234,7 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    only = ("vision", "media_root", "out", "overwrite", "explain", "most")
+    only = ("vision", "media_root", "out", "overwrite", "explain")
     given = [f"--{name.replace('_', '-')}" for name in only if getattr(options, name)]
     if options.table is None and given:
         raise DataError(f"{given[0]} goes with a TABLE; without one, a single post is scored")
@@ -266,10 +268,12 @@ def _predict_table(options: argparse.Namespace) -> None:
         from gexsent.posts import cards
 
         cards.check(predictor)
+        if options.most < 1:
+            raise DataError(f"--most {options.most}: at least 1")
         if options.table == "-":
             raise DataError("--explain: standard input can be read but once; save the table as a file first")
     Job.of(predictor, options.table, columns, options.media_root).run(options.out or "-", overwrite=options.overwrite)
     if options.explain:
         job = Job.of(predictor, options.table, columns, options.media_root)
-        paths = cards.draw(job, options.explain, most=options.most or 20, model=Path(options.model).name)
+        paths = cards.draw(job, options.explain, most=options.most, model=Path(options.model).name)
         print(f"{len(paths)} cards in {options.explain}", file=sys.stderr)

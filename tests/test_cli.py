@@ -171,6 +171,7 @@ def test_predict_draws_cards_of_the_first_rows(fit, table, tmp_path, capsys):
         (("posts.csv", "--image", "photo", "--vision", "photo"), "gexsent: image= and vision= were both given"),
         (("posts.csv", "--text", "caption", "--out", "gone/a.csv"), "gexsent: gone/a.csv: there is no folder gone"),
         (("posts.csv", "--text", "caption", "--media-root", "gone"), "gexsent: gone: there is no such folder"),
+        (("posts.csv", "--text", "caption", "--explain", "cards", "--most", "0"), "gexsent: --most 0: at least 1"),
         ((".",), "gexsent: .: holds no picture and no clip"),
         (("--out", "a.csv"), "gexsent: --out goes with a TABLE"),
         (("--media-root", "."), "gexsent: --media-root goes with a TABLE"),

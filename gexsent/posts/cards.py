@@ -1,11 +1,13 @@
 """Draw why the first rows of a table were scored as they were: a card of each (see gexsent.report.explanation)."""
 
+import itertools
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 from gexsent.errors import DataError
 from gexsent.explain.post import explain
-from gexsent.posts.columns import posts
+from gexsent.posts.columns import Post, posts
 from gexsent.posts.score import Job
 from gexsent.predictor import Predictor
 
@@ -40,8 +42,7 @@ def draw(job: Job, folder: Path, *, most: int, model: str) -> list[Path]:
     style.use_style()
     paths = []
     kind = job.columns.visual
-    first = next(job.pieces).head(most)
-    for number, row in zip(first.index, posts(first, job.columns, job.root), strict=True):
+    for number, row in itertools.islice(_numbered(job), most):
         seen = {kind: row.vision if kind == "vision" else row.media} if kind else {}
         try:
             explanation = explain(job.predictor, row.text, **seen)
@@ -56,3 +57,8 @@ def draw(job: Job, folder: Path, *, most: int, model: str) -> list[Path]:
             paths.append(style.save(figure, folder, f"row_{number:04d}"))
         plt.close(figure)
     return paths
+
+
+def _numbered(job: Job) -> Iterator[tuple[int, Post]]:
+    for piece in job.pieces:
+        yield from zip(piece.index, posts(piece, job.columns, job.root), strict=True)

@@ -27,6 +27,11 @@ def test_first_rows_have_cards_unless_they_have_no_prediction(model, tmp_path, p
         assert with_picture.size == without.size and with_picture.tobytes() != without.tobytes()
 
 
+def test_rows_beyond_the_first_piece_have_cards(model, tmp_path, small_pieces):
+    job = Job.of(model, pd.DataFrame({"text": [""] * 9 + ["so", "so"]}), NOTHING, None)
+    assert [path.name for path in cards.draw(job, tmp_path, most=10, model="mine")] == ["row_0011.png"]
+
+
 def test_a_card_names_the_model(model, tmp_path):
     table = pd.DataFrame({"text": ["so"]})
     drawn = [
