@@ -38,6 +38,8 @@ class Workspace:
     @property
     def spec(self) -> DatasetSpec:
         """What the data set is."""
+        if self.dataset not in datasets.SPECS:  # in a process of its own, which has not read params.yaml
+            params_module.load(self.root / "params.yaml", self.edition)
         return datasets.spec(self.dataset)
 
     @property

@@ -12,6 +12,8 @@ from gexsent.datasets import LabelColumn, TableSpec
 from gexsent.posts import files, labels
 from gexsent.posts.columns import Columns, posts, require
 
+# What columns.posts says of one file, and the report of all such files.
+REASONS = {"is not fetched": "is on the web: download it", "lies outside": "lies outside the data set's folder"}
 KINDS = 5  # of intensities, from low to high: each fold has its share of all
 
 
@@ -51,7 +53,8 @@ def read(root: Path, table: TableSpec, quarantine: Quarantine, seed: int) -> tup
             if isinstance(value, str):
                 quarantine.add(path, number, id_, value, "label dropped")
         if post.problem:
-            quarantine.add(path, number, id_, f"{columns.visual} cannot be found", f"{WITHOUT} {columns.visual}")
+            reason = next((said for sign, said in REASONS.items() if sign in post.problem), "cannot be found")
+            quarantine.add(path, number, id_, f"{columns.visual} {reason}", f"{WITHOUT} {columns.visual}")
         owners.append(
             "" if table.group is None or files.missing(row[table.group]) else labels.written(row[table.group])
         )

@@ -1,6 +1,9 @@
 """A table of one's own as a data set, well kept and badly kept."""
 
 import json
+import multiprocessing
+import operator
+from concurrent.futures import ProcessPoolExecutor
 
 import pandas as pd
 import pytest
@@ -107,8 +110,16 @@ FAULTS = {
     "a number beyond the scale": ({"stars": 6}, "stars is outside 1 to 5", "label dropped"),
     "an unknown mood": ({"mood": ":D"}, "mood is no known class", "label dropped"),
     "a photo that is gone": ({"photo": "photos/gone.jpg"}, "image cannot be found", "kept without image"),
-    "a photo elsewhere": ({"photo": "../../../params.yaml"}, "image cannot be found", "kept without image"),
-    "a photo on the web": ({"photo": "https://example.org/1.jpg"}, "image cannot be found", "kept without image"),
+    "a photo elsewhere": (
+        {"photo": "../../../params.yaml"},
+        "image lies outside the data set's folder",
+        "kept without image",
+    ),
+    "a photo on the web": (
+        {"photo": "https://example.org/1.jpg"},
+        "image is on the web: download it",
+        "kept without image",
+    ),
     "nothing to read or see": ({"words": "", "photo": None}, "neither a text nor anything to see", "left out"),
 }
 
@@ -198,6 +209,13 @@ def test_a_name_that_cannot_be_used_is_refused(project, name, message):
     path.write_text(path.read_text().replace("reviews:", f"{name}:", 1))
     with pytest.raises(DataError, match=message):
         params.load(path)
+
+
+def test_another_process_knows_the_table_too(project):
+    """As those that fit on each core do, which get a workspace and have read nothing."""
+    workspace = open_workspace("lite", "reviews", project())
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        assert pool.submit(operator.attrgetter("spec"), workspace).result() == workspace.spec
 
 
 def test_a_table_of_another_file_is_forgotten(project):

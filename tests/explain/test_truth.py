@@ -17,7 +17,7 @@ def test_patches_hold_what_changes_when_the_face_does(tmp_path, side):
     script = scripts.write(random.Random(0))
     for face in (-2, 2):
         own = scripts.Script(**vars(script) | {"face": face})
-        generate._meme(tmp_path / f"{face}.png", own, random.Random(5))
+        generate.draw_meme(tmp_path / f"{face}.png", own, random.Random(5))
     one, two = (np.asarray(Image.open(tmp_path / f"{face}.png").convert("RGB"), float) for face in (-2, 2))
     changed = np.abs(one - two).sum(-1)
     right = truth.face_patches(side)
