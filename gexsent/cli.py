@@ -98,6 +98,12 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("--clip", type=Path, help="a video that goes with it")
     predict.add_argument("--model", required=True, help="folder of a trained model, or its name on the Hub")
     predict.set_defaults(run=_predict, pinned=False)
+
+    demo = commands.add_parser("demo", help="open a page to score posts in, and to see why")
+    demo.add_argument("--model", required=True, help="folder of a trained model, or its name on the Hub")
+    demo.add_argument("--host", default="127.0.0.1", help="who may see it; default: this machine alone")
+    demo.add_argument("--port", type=int, help="default: a free one, from 7860 on")
+    demo.set_defaults(run=_demo, pinned=False)
     return top
 
 
@@ -216,3 +222,9 @@ def _predict(options: argparse.Namespace) -> None:
 
     prediction = Predictor.from_pretrained(options.model)(options.text, image=options.image, clip=options.clip)
     print(json.dumps(prediction, indent=2))
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from gexsent import demo
+
+    demo.serve(options.model, options.host, options.port)
