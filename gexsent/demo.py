@@ -1,5 +1,6 @@
 """What the page of `gexsent demo` says of a post. The page itself stands in demo_page.py; nothing here needs gradio."""
 
+import base64
 import random
 import re
 from collections.abc import Collection
@@ -9,8 +10,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from PIL import Image
-
+from gexsent import datasets
 from gexsent.errors import DataError
 from gexsent.predictor import Predictor
 from gexsent.tasks import Task
@@ -126,8 +126,8 @@ def _bar(name: str, was: float, now: float, both: bool) -> str:
     )
 
 
-def card(model: Predictor, post: Post) -> Image.Image | None:
-    """Why the model says so, as notebook 06 draws it; None for a model that is not `gexsent`, which cannot be explained.
+def card(model: Predictor, post: Post) -> str | None:
+    """Why the model says so, drawn as in notebook 06, in HTML; None for a model other than `gexsent`.
 
     Raises:
         DataError: as Predictor.
@@ -142,12 +142,14 @@ def card(model: Predictor, post: Post) -> Image.Image | None:
     why = explain(model, post.text, image=post.image, clip=post.clip)
     with plt.rc_context():  # the style is for this figure, and not for whatever else this process draws
         style.use_style()
-        figure = explanation.card(why, f"Why it says {why.says}", "")
+        title = f"Why it says {why.says} ({datasets.main(model.tasks).label})"
+        figure = explanation.card(why, title, "")
         figure.supxlabel(SAYS, fontsize=9, color="#444444", x=0.01, ha="left")
         data = BytesIO()
         figure.savefig(data, format="png")
         plt.close(figure)
-    return Image.open(data)
+    coded = base64.b64encode(data.getvalue()).decode()
+    return f'<div class="card"><img alt="{escape(title)}" src="data:image/png;base64,{coded}"></div>'
 
 
 def examples(folder: Path, inputs: Collection[str]) -> list[Post]:

@@ -20,9 +20,9 @@ ONE_AT_A_TIME = {"concurrency_limit": 1, "concurrency_id": "model"}  # neither t
 PORTS = range(7860, 7960)
 CSS = """
 .answers { display: grid; grid-template-columns: repeat(auto-fit, minmax(15rem, 1fr)); gap: 1rem 2rem; }
-.answers h3 { margin: 0; font-size: 0.9rem; font-weight: 400; color: var(--body-text-color-subdued); }
+.answers h3 { margin: 0; font-size: 0.9rem; font-weight: 400; color: #767676; }
 .answers .says { margin: 0 0 0.4rem; font-size: 1.4rem; }
-.answers .was { color: var(--body-text-color-subdued); }
+.answers .was { color: #767676; }
 .answers .share { display: flex; flex-wrap: wrap; justify-content: space-between; margin-bottom: 0.4rem; }
 .answers .bar { position: relative; flex-basis: 100%; height: 0.7rem; background: var(--border-color-primary); }
 .answers .bar i { position: absolute; left: 0; bottom: 0; height: 100%; background: #D55E00; }
@@ -41,8 +41,12 @@ def opened(model: Predictor, host: str, port: int | None) -> Iterator[tuple[gr.B
     Raises:
         DataError: the model reads nothing that a page can give, or the port is not free.
     """
-    with tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, GRADIO_TEMP_DIR=folder):
-        port = _free(host, port)
+    port = _free(host, port)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch.dict(os.environ, GRADIO_TEMP_DIR=folder),  # for what is uploaded
+        mock.patch.object(gr.Image, "preprocess", _path),
+    ):
         blocks = build(model, Path(folder))
         # Fonts are those of the reader's machine.
         theme = gr.themes.Default(font=("system-ui", "sans-serif"), font_mono=("ui-monospace", "monospace"))
@@ -61,6 +65,12 @@ def opened(model: Predictor, host: str, port: int | None) -> Iterator[tuple[gr.B
             yield blocks, address
         finally:
             blocks.close(verbose=False)
+
+
+def _path(_: gr.Image, payload) -> str | None:
+    """A picture as the path of its file. gradio would open it first, and a damaged one would end in a traceback. An object's
+    own method does not do: gradio makes its components anew whenever the page changes them."""
+    return None if payload is None else payload.path
 
 
 def _free(host: str, port: int | None) -> int:
@@ -95,17 +105,15 @@ def build(model: Predictor, folder: Path) -> gr.Blocks:
                     ),
                     "clip": gr.Video(label="Clip", height=220, visible="clip" in inputs, sources=["upload"]),
                 }  # fmt: skip
-                # The model opens the file itself: gradio would end in a traceback where it is damaged.
-                fields["image"].preprocess = lambda payload: None if payload is None else payload.path
                 button = gr.Button("Score", variant="primary")
             with gr.Column():
-                wrong = gr.HTML(visible=False)
-                answers = gr.HTML(visible=False)
+                wrong = gr.HTML(visible=False, padding=False)
+                answers = gr.HTML(visible=False, padding=False)
                 with gr.Column(visible=False) as hiding:
                     gr.Markdown("### Hide something\nWhat is ticked is taken out before the post is read.")
                     words = gr.CheckboxGroup(label="Words")
-                    seen = gr.Checkbox(label="The picture or the clip")
-        why = gr.Image(label="Why", visible=False, interactive=False, format="png", elem_classes="card", buttons=[])
+                    seen = gr.Checkbox(label="The picture or the clip" if "clip" in inputs else "The picture")
+        why = gr.HTML(visible=False, padding=False)
         posts = [[getattr(post, name) for name in inputs if name in fields] for post in demo.examples(folder, inputs)]
         gr.Examples(posts, [fields[name] for name in inputs], label="Examples, made by a generator")
 
@@ -122,7 +130,7 @@ def build(model: Predictor, folder: Path) -> gr.Blocks:
                     visible=bool(post.words),
                 ),
                 seen: gr.Checkbox(value=False, visible=bool(image or clip)),
-                why: gr.Image(visible=False),
+                why: gr.HTML(visible=False),
             }
 
         def hide(post, places, picture):
@@ -130,7 +138,7 @@ def build(model: Predictor, folder: Path) -> gr.Blocks:
             return _updates(_shown(model, post, places, picture))
 
         def explain(post):
-            return gr.Image(demo.card(model, post), visible=True) if post else gr.Image(visible=False)
+            return gr.HTML(demo.card(model, post), visible=True) if post else gr.HTML(visible=False)
 
         outputs = [wrong, answers, scored, hiding, words, seen, why]
         done = gr.on(

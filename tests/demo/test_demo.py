@@ -1,9 +1,13 @@
 """What the page says, without the page."""
 
+import base64
+import re
 import sys
+from io import BytesIO
 
 import matplotlib.pyplot as plt
 import pytest
+from PIL import Image
 
 import gexsent
 from gexsent import cli, demo
@@ -113,7 +117,11 @@ def test_names_of_classes_are_text_and_not_html():
 def test_the_card_shows_the_explanation_and_leaves_the_style_of_figures_alone(model, make_model, picture):
     before = dict(plt.rcParams)
     one, other = (demo.card(model, demo.Post(text, image=picture)) for text in ("what a superb hotel", "so dull"))
-    assert one.width > 1000 and one.tobytes() != other.tobytes()
+    alt, code = re.search('alt="(.*?)" src="data:image/png;base64,(.*?)"', one).groups()
+    assert alt == f"Why it says {model('what a superb hotel', image=picture)['intensity']:.2f} (intensity)".replace(
+        "-", "−", 1
+    )
+    assert Image.open(BytesIO(base64.b64decode(code))).width > 1000 and one != other
     assert dict(plt.rcParams) == before and not plt.get_fignums()
     assert demo.card(make_model(system="late_fusion"), demo.Post("so")) is None
 

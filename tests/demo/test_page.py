@@ -1,8 +1,10 @@
 """The running page, asked over HTTP as its own scripts ask it."""
 
 import asyncio
+import os
 import re
 import urllib.request
+from pathlib import Path
 
 import gradio
 import gradio as gr
@@ -86,12 +88,19 @@ def test_an_error_is_said_in_words(client, tmp_path):
     assert ">words.png: not a picture in any format that Pillow reads<" in broken[WRONG]["value"]
 
 
-def test_the_card_follows_the_answer(client, address, picture):
+def test_the_card_follows_the_answer(client, model, picture):
     score(client, "what a superb hotel", picture)
     found = client.predict(api_name="/explain")
-    assert found["visible"] and found["value"].endswith(".png")
+    assert found["visible"] and found["value"] == demo.card(model, demo.Post("what a superb hotel", picture))
     score(client)
     assert not client.predict(api_name="/explain")["visible"]
+
+
+def test_an_example_is_scored_after_it_was_clicked(client, model, tmp_path):
+    (post, *_) = demo.examples(tmp_path, ("text", "image"))
+    text, image = (field["value"] for field in client.predict(0, api_name="/load_example"))
+    assert text == post.text
+    assert score(client, text, image)[ANSWERS]["value"] == demo.drawn(demo.answer(model, post))
 
 
 def test_a_model_that_cannot_be_explained_has_no_card(make_model, tmp_path):
@@ -111,13 +120,16 @@ def test_only_what_the_model_reads_can_be_given(make_model, tmp_path):
     assert fields(system="vision_only") == {"Text": False, "Picture": True, "Clip": False}
 
 
-def test_a_clip_is_scored(make_model, tmp_path):
+def test_a_clip_is_scored_and_removed_when_the_page_is_closed(make_model, tmp_path):
     model = make_model(temporal=True)
     (post, *_) = demo.examples(tmp_path, ("text", "clip"))
     with demo_page.opened(model, "127.0.0.1", None) as (_, address):
         client = gradio_client.Client(address, verbose=False, analytics_enabled=False)
         assert score(client, post.text, clip=post.clip)[ANSWERS]["value"] == demo.drawn(demo.answer(model, post))
         client.close()
+        uploads = Path(os.environ["GRADIO_TEMP_DIR"])
+        assert list(uploads.rglob("example1.mp4"))
+    assert not uploads.exists()
 
 
 def test_the_page_names_no_other_host(address):
