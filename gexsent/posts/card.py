@@ -23,6 +23,24 @@ CALLS = {
     "clip": 'clip="clip.mp4"',
     "vision": "vision=features",
 }
+USE = """\
+## Use
+
+```python
+from gexsent import Predictor
+
+model = Predictor.from_pretrained("{name}")
+print(model({given}))
+```
+"""
+TESTED = """\
+Posts that belong together, by their text, their picture or their owner, were kept together. {train:,} posts were trained on,
+{valid:,} were used to choose by, and {test:,}, in {groups:,} groups, to test on. No test post was used to train or to choose.
+
+GEXSent and each simpler model were trained {times} on the same posts, and a score is the mean over these. In this folder is
+the one fit of GEXSent that was best on the posts to choose by. The constant always gives the middle number, or the commonest
+label, of the posts that were trained on. Intervals come from drawing groups of test posts again and again, with replacement.
+"""
 LIMITS = """\
 - It was trained on its author's own posts. On posts from elsewhere, of another time, language or kind, it may be much worse;
   nobody has measured that.
@@ -56,6 +74,7 @@ def text(predictor: "Predictor", name: str | None = None, license: str | None = 
             task_name=score["label"],
             dataset_type="own-posts",
             dataset_name="The author's own posts, set aside for the test",
+            dataset_config=score["label"],  # results of one configuration are taken for one task's
             dataset_split="test",
             metric_type=METRICS[score["metric"]],
             metric_name=f"{score['label']}: {score['metric']}, 95 % interval {_interval(score)}",
@@ -97,14 +116,11 @@ def _use(name: str | None, record: EncoderRecord, columns: Columns) -> str:
     needs = (
         f"It reads {' and '.join(encoders)}; loading fetches what is lacking, and takes no other.\n" if encoders else ""
     )
-    return (
-        f'## Use\n\n```python\nfrom gexsent import Predictor\n\nmodel = Predictor.from_pretrained("{name or "this folder"}")\n'
-        f"print(model({given}))\n```\n\n{needs}"
-    )
+    return USE.format(name=name or "path/of/this/folder", given=given) + (f"\n{needs}" if needs else "")
 
 
 def _scores(report: Report) -> str:
-    counts = ", ".join(f"{number:,} to {role}" for role, number in report.posts.items())
+    times = "once" if report.seeds == 1 else f"{report.seeds} times"
     return "\n".join(
         [
             "## How good it is\n",
@@ -112,12 +128,7 @@ def _scores(report: Report) -> str:
             "\n↓: lower is better; ↑: higher is better. In brackets: the 95 % interval.\n",
             *(f"- {_plain(said)}" for said in report.verdicts()),
             "\n## How it was tested\n",
-            f"On {counts} posts, {report.groups:,} groups of test posts: posts that belong together, by their text, their "
-            f"picture or their owner, are on one side. Every system was trained on the same posts {report.seeds} "
-            f"time{'s' * (report.seeds > 1)}; scores are means over these, and the fit in this folder is the best on validation "
-            "posts. No test post was used to train or to choose. The constant always gives the middle number, or the "
-            "commonest label, of the posts to train on. Intervals come from drawing groups of test posts again and again, with "
-            "replacement.\n",
+            TESTED.format(**report.posts, groups=report.groups, times=times),
         ]
     )
 
