@@ -103,7 +103,8 @@ def build(model: Predictor, folder: Path) -> gr.Blocks:
                     "image": gr.Image(
                         label="Picture", height=220, visible="image" in inputs, sources=["upload", "clipboard"], buttons=[]
                     ),
-                    "clip": gr.Video(label="Clip", height=220, visible="clip" in inputs, sources=["upload"]),
+                    # No player: browsers play few of the codecs that a model can read.
+                    "clip": gr.File(label="Clip", height=120, visible="clip" in inputs),
                 }  # fmt: skip
                 button = gr.Button("Score", variant="primary")
             with gr.Column():

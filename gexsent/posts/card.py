@@ -37,10 +37,13 @@ TESTED = """\
 Posts that belong together, by their text, their picture or their owner, were kept together. {train:,} posts were trained on,
 {valid:,} were used to choose by, and {test:,}, in {groups:,} groups, to test on. No test post was used to train or to choose.
 
-GEXSent and each simpler model were trained {times} on the same posts, and a score is the mean over these. In this folder is
-the one fit of GEXSent that was best on the posts to choose by. The constant always gives the middle number, or the commonest
-label, of the posts that were trained on. Intervals come from drawing groups of test posts again and again, with replacement.
+{fits} The constant always gives the middle number, or the commonest label, of the posts that
+were trained on. Intervals come from drawing groups of test posts again and again, with replacement.
 """
+FITS = (
+    "GEXSent and each simpler model were trained {seeds} times on the same posts, and a score is the mean over these. In "
+    "this folder is the fit of GEXSent that was best on the posts to choose by."
+)
 LIMITS = """\
 - It was trained on its author's own posts. On posts from elsewhere, of another time, language or kind, it may be much worse;
   nobody has measured that.
@@ -120,7 +123,8 @@ def _use(name: str | None, record: EncoderRecord, columns: Columns) -> str:
 
 
 def _scores(report: Report) -> str:
-    times = "once" if report.seeds == 1 else f"{report.seeds} times"
+    once = "GEXSent and each simpler model were trained once, on the same posts."
+    fits = once if report.seeds == 1 else FITS.format(seeds=report.seeds)
     return "\n".join(
         [
             "## How good it is\n",
@@ -128,7 +132,7 @@ def _scores(report: Report) -> str:
             "\n↓: lower is better; ↑: higher is better. In brackets: the 95 % interval.\n",
             *(f"- {_plain(said)}" for said in report.verdicts()),
             "\n## How it was tested\n",
-            TESTED.format(**report.posts, groups=report.groups, times=times),
+            TESTED.format(**report.posts, groups=report.groups, fits=fits),
         ]
     )
 

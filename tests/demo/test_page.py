@@ -126,6 +126,9 @@ def test_a_clip_is_scored_and_removed_when_the_page_is_closed(make_model, tmp_pa
     with demo_page.opened(model, "127.0.0.1", None) as (_, address):
         client = gradio_client.Client(address, verbose=False, analytics_enabled=False)
         assert score(client, post.text, clip=post.clip)[ANSWERS]["value"] == demo.drawn(demo.answer(model, post))
+        (tmp_path / "words.mp4").write_text("no clip")
+        broken = score(client, post.text, clip=tmp_path / "words.mp4")
+        assert ">words.mp4: not a video that can be decoded" in broken[WRONG]["value"]
         client.close()
         uploads = Path(os.environ["GRADIO_TEMP_DIR"])
         assert list(uploads.rglob("example1.mp4"))

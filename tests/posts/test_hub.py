@@ -13,6 +13,7 @@ from PIL import Image
 import gexsent
 from gexsent.errors import DataError
 from gexsent.posts import card
+from gexsent.posts.columns import Columns
 
 from .hub_stand_in import running
 
@@ -96,6 +97,29 @@ def test_a_score_that_is_none_is_left_out_of_the_metadata(model):
     found = ModelCard(card.text(model))
     assert "pearsonr" not in {one.metric_type for one in found.data.eval_results}
     assert found.data.license is None and "path/of/this/folder" in found.text
+
+
+@pytest.mark.parametrize(
+    ("columns", "reads", "call", "needs"),
+    [
+        ({"text": "t"}, "It reads a text,", 'model("what a lovely day")', "It reads texts with `tiny-modernbert`;"),
+        ({"image": "i"}, "It reads a picture,", 'model(image="photo.jpg")', "It reads what is seen with `tiny-clip`;"),
+        ({"clip": "c"}, "It reads a video,", 'model(clip="clip.mp4")', "It reads what is seen with `tiny-clip`;"),
+        ({"vision": "v"}, "It reads visual features brought along,", "model(vision=features)", None),
+    ],
+)
+def test_the_card_says_how_to_use_what_the_model_reads(model, columns, reads, call, needs):
+    model.columns = Columns(**columns)
+    model.record = replace(model.record, vision="tiny-clip" if {"image", "clip"} & set(columns) else None)
+    said = card.text(model)
+    assert reads in said and call in said
+    assert needs in said if needs else "loading fetches" not in said
+
+
+def test_one_fit_is_no_mean(model):
+    assert "the mean over these" in card.text(model)
+    model.report = replace(model.report, seeds=1)
+    assert "trained once" in card.text(model) and "the mean over these" not in card.text(model)
 
 
 def test_names_of_labels_and_classes_are_no_markdown(model):
