@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE := # byte code is kept, whatever the shell says: without it every start takes seconds more
 
-.PHONY: reproduce test lab bits bench release-check clean
+.PHONY: reproduce test lab bits bench release-check screenshots clean
 .DEFAULT_GOAL := reproduce
 
 reproduce: .venv/ready ## run the pipeline for the edition in params.yaml and print its tables
@@ -28,6 +28,9 @@ release-check: .venv/ready ## as `make test` asks of the sample: were lite's res
 
 bench: .venv/ready ## how fast, as ratios: the machine, every stage and system, the experts, many samples; up to ten minutes
 	python -m benchmarks
+
+screenshots: .venv/ready ## pictures of the page of `gexsent demo`, in .scratch/screenshots. Needs Debian's chromium and chromium-driver
+	python tests/screenshots.py
 
 clean: ## remove what can be made again: the environment, scratch data, derived data
 	rm -rf .venv .scratch data/derived

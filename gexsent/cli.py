@@ -120,6 +120,12 @@ def parser() -> argparse.ArgumentParser:
         "--most", metavar="ROWS", type=int, default=20, help="how many rows --explain draws; default: 20"
     )
     predict.set_defaults(run=_predict, pinned=False)
+
+    demo = commands.add_parser("demo", help="open a page to score posts in, and to see why")
+    demo.add_argument("--model", required=True, help="folder of a trained model, or its name on the Hub")
+    demo.add_argument("--host", default="127.0.0.1", help="who may see it; default: this machine alone")
+    demo.add_argument("--port", type=int, help="default: a free one, from 7860 on")
+    demo.set_defaults(run=_demo, pinned=False)
     return top
 
 
@@ -215,20 +221,7 @@ def _train(options: argparse.Namespace) -> None:
     if options.vision_encoder is not None and options.vision_weights is None:
         choice = choice._replace(vision_weights=None)
     choice = choice._replace(**{name: value for name, value in changed.items() if value is not None})
-    names = (
-        "label",
-        "text",
-        "image",
-        "clip",
-        "vision",
-        "kind",
-        "group",
-        "split",
-        "media_root",
-        "max_tokens",
-        "seeds",
-        "out",
-    )
+    names = "label text image clip vision kind group split media_root max_tokens seeds out".split()
     model = fit.fit(options.table, encoders=choice, **{name: getattr(options, name) for name in names})
     print(f"\n{model.report}\n\nSaved in {options.out}")
 
@@ -277,3 +270,9 @@ def _predict_table(options: argparse.Namespace) -> None:
         job = Job.of(predictor, options.table, columns, options.media_root)
         paths = cards.draw(job, options.explain, most=options.most, model=Path(options.model).name)
         print(f"{len(paths)} cards in {options.explain}", file=sys.stderr)
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from gexsent import demo
+
+    demo.serve(options.model, options.host, options.port)

@@ -108,6 +108,30 @@ class Predictor:
 
         folders.save(self, Path(folder))
 
+    def push_to_hub(
+        self,
+        name: str,
+        *,
+        private: bool = True,
+        token: str | None = None,
+        license: str | None = None,
+        commit_message: str = "Upload a GEXSent model",
+    ) -> str:
+        """Upload what `save` writes to the Hugging Face Hub, with a card of its scores; returns the repository's address.
+
+        Args:
+            name: of the repository, such as "someone/moods".
+            private: seen by its owner alone. One that is there already and public is then left as it is.
+            token: None for that of `hf auth login`.
+            license: as the Hub calls it, such as "mit"; for the card.
+
+        Raises:
+            DataError: as save; an encoder of this machine alone; or the Hub cannot be reached, or refuses.
+        """
+        from gexsent.posts import hub
+
+        return hub.push(self, name, private=private, token=token, license=license, commit_message=commit_message)
+
     @torch.inference_mode()
     def __call__(
         self,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from gexsent import tasks
 from gexsent.errors import DataError
 from gexsent.model import save_model
+from gexsent.posts import card
 
 if TYPE_CHECKING:
     from gexsent.predictor import Predictor
@@ -22,8 +23,11 @@ def refuse_used(folder: Path) -> None:
         raise DataError(f"{folder}: is there already; name another folder, or remove it first")
 
 
-def save(predictor: "Predictor", folder: Path) -> None:
-    """Write a model with its tasks, columns, report and the names of its encoders; whole or not at all.
+def save(predictor: "Predictor", folder: Path, name: str | None = None, license: str | None = None) -> None:
+    """Write a model with its tasks, columns, report, card and the names of its encoders; whole or not at all.
+
+    Args:
+        name, license: for the card, as in card.write.
 
     Raises:
         DataError: the folder is used, or it is not known which encoders made the model's features.
@@ -40,6 +44,7 @@ def save(predictor: "Predictor", folder: Path) -> None:
     for part in (predictor.columns, predictor.report):
         if part is not None:
             part.save(partial)
+    card.write(predictor, partial, name, license)
     if folder.exists():
         folder.rmdir()
     partial.rename(folder)

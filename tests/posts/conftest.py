@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+import gexsent
 from gexsent import params, tasks
 from gexsent.datasets import SPOKEN
 from gexsent.encoders.record import BROUGHT, EncoderRecord
@@ -16,6 +18,7 @@ from gexsent.encoders.text import load_text_encoder
 from gexsent.encoders.vision import load_vision_encoder
 from gexsent.model import ModelConfig, build, save_model
 from gexsent.posts import files, learn
+from gexsent.posts.fit import Choice
 from gexsent.predictor import Predictor
 
 PROJECT = Path(__file__).parents[2]
@@ -85,28 +88,44 @@ def small_pieces(monkeypatch):
     monkeypatch.setattr(files.opened, "__kwdefaults__", {"rows": 8})
 
 
+def write_posts(folder, count=60):
+    """Write N pictures and return their posts: text, image, sentiment, stars, liked, user."""
+    rng, rows = random.Random(0), []
+    for number in range(count):
+        word, colour = rng.choice(list(WORDS)), rng.choice(list(COLOURS))
+        picture = Image.new("RGB", (48, 48), colour)
+        picture.putpixel((number % 48, number // 48), (1, 2, 3))  # no two pictures are the same
+        picture.save(folder / f"p{number}.png")
+        value = WORDS[word] + COLOURS[colour]
+        row = {"text": f"what a {word} day number {number}", "image": f"p{number}.png"}
+        row |= {"sentiment": "good" if value > 0 else "bad" if value < 0 else "neither", "stars": 3 + value}
+        rows.append(row | {"liked": "yes" if value > 0 else "no", "user": f"u{number // 2}"})
+    return pd.DataFrame(rows)
+
+
+def shorten(patch):
+    """Two epochs, and a model that is small."""
+    patch.setattr(learn, "TRAINING", replace(learn.TRAINING, epochs=2))
+    patch.setattr(learn, "SIZES", replace(learn.SIZES, width=8, experts=2, expert_width=8, attention_heads=2))
+
+
 @pytest.fixture
 def make_posts(tmp_path):
-    """Write N pictures and return their posts: text, image, sentiment, stars, liked, user."""
-
-    def make(count=60):
-        rng, rows = random.Random(0), []
-        for number in range(count):
-            word, colour = rng.choice(list(WORDS)), rng.choice(list(COLOURS))
-            picture = Image.new("RGB", (48, 48), colour)
-            picture.putpixel((number % 48, number // 48), (1, 2, 3))  # no two pictures are the same
-            picture.save(tmp_path / f"p{number}.png")
-            value = WORDS[word] + COLOURS[colour]
-            row = {"text": f"what a {word} day number {number}", "image": f"p{number}.png"}
-            row |= {"sentiment": "good" if value > 0 else "bad" if value < 0 else "neither", "stars": 3 + value}
-            rows.append(row | {"liked": "yes" if value > 0 else "no", "user": f"u{number // 2}"})
-        return pd.DataFrame(rows)
-
-    return make
+    return partial(write_posts, tmp_path)
 
 
 @pytest.fixture
 def quickly(monkeypatch):
-    """Two epochs, and a model that is small."""
-    monkeypatch.setattr(learn, "TRAINING", replace(learn.TRAINING, epochs=2))
-    monkeypatch.setattr(learn, "SIZES", replace(learn.SIZES, width=8, experts=2, expert_width=8, attention_heads=2))
+    shorten(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A model of three labels, trained in a moment with the tiny encoders; not to be changed."""
+    folder, tiny = tmp_path_factory.mktemp("posts"), Choice("tiny-modernbert", "tiny-clip", None)
+    with pytest.MonkeyPatch.context() as patch:
+        shorten(patch)
+        return gexsent.fit(
+            write_posts(folder), text="text", image="image", label=["sentiment", "stars", "liked"], encoders=tiny,
+            seeds=2, cache=None, media_root=folder, progress=False,
+        )  # fmt: skip

@@ -41,7 +41,15 @@ def test_three_labels_are_learned_at_once_and_the_model_comes_back_from_its_fold
     assert set(again(**post)) == {"sentiment", "probabilities", "stars", "liked"}
     assert again.columns == model.columns
     assert str(again.report) == str(model.report)
-    files = {"model.safetensors", "config.json", "tasks.json", "columns.json", "encoders.json", "report.json"}
+    files = {
+        "model.safetensors",
+        "config.json",
+        "tasks.json",
+        "columns.json",
+        "encoders.json",
+        "report.json",
+        "README.md",
+    }
     assert {path.name for path in (tmp_path / "model").iterdir()} == files
     assert not (tmp_path / "model.partial").exists()
 
