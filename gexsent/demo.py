@@ -3,20 +3,17 @@
 import base64
 import random
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 from gexsent import datasets
 from gexsent.errors import DataError
 from gexsent.predictor import Predictor
 from gexsent.tasks import Task
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 EXAMPLES = 3
 SAYS = "Orange speaks for this answer, blue against it."
@@ -83,7 +80,7 @@ def answer(model: Predictor, post: Post) -> list[Answer]:
     return [Answer(label, *_in_words(tasks, found[label], shares.get(label, {}))) for label, tasks in by_label.items()]
 
 
-def _in_words(tasks: "Sequence[Task]", value, shares: dict[str, float]) -> tuple[str, dict[str, float]]:
+def _in_words(tasks: Sequence[Task], value: Any, shares: dict[str, float]) -> tuple[str, dict[str, float]]:
     """What is said of one label, and the probabilities. A label may have a yes-or-no task beside its levels."""
     if isinstance(value, float):
         return f"{value:.2f}".replace("-", "−"), {}
@@ -104,7 +101,7 @@ def _without_folders(message: str, post: Post) -> str:
     return message
 
 
-def drawn(first: "Sequence[Answer]", then: "Sequence[Answer] | None" = None) -> str:
+def drawn(first: Sequence[Answer], then: Sequence[Answer] | None = None) -> str:
     """Answers as HTML: what is said, and a bar for each probability. With `then`, the answers beside the first ones."""
     parts = []
     for place, was in enumerate(first):
@@ -192,5 +189,5 @@ def serve(name: str, host: str, port: int | None) -> None:
     except ModuleNotFoundError as error:
         raise DataError(f'the page needs {error.name}: pip install "gexsent[demo]"') from error
     with demo_page.opened(Predictor.from_pretrained(name), host, port) as (blocks, address):
-        print(f"The page is at {address} (stop it with Ctrl-C). Nothing that is shown to it leaves this machine.")
+        print(f"The page is at {address}; stop it with Ctrl-C")
         blocks.block_thread()

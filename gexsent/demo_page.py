@@ -115,7 +115,7 @@ def build(model: Predictor, folder: Path) -> gr.Blocks:
                     words = gr.CheckboxGroup(label="Words")
                     seen = gr.Checkbox(label="The picture or the clip" if "clip" in inputs else "The picture")
         why = gr.HTML(visible=False, padding=False)
-        posts = [[getattr(post, name) for name in inputs if name in fields] for post in demo.examples(folder, inputs)]
+        posts = [[getattr(post, name) for name in inputs] for post in demo.examples(folder, inputs)]
         gr.Examples(posts, [fields[name] for name in inputs], label="Examples, made by a generator")
 
         def score(text, image, clip):
@@ -136,7 +136,7 @@ def build(model: Predictor, folder: Path) -> gr.Blocks:
 
         def hide(post, places, picture):
             """The answers again, beside the first ones."""
-            return _updates(_shown(model, post, places, picture))
+            return _updates(_shown(model, post or demo.Post(), places, picture))
 
         def explain(post):
             return gr.HTML(demo.card(model, post), visible=True) if post else gr.HTML(visible=False)
@@ -167,8 +167,6 @@ def _shown(model: Predictor, post: demo.Post, places=(), picture: bool = False) 
 
 def _updates(shown: str | DataError) -> tuple[gr.HTML, gr.HTML]:
     """Of the message and of the answers: one of them is shown."""
-    if isinstance(shown, DataError):
-        return gr.HTML(f'<div class="wrong" role="alert">{demo.escape(str(shown))}</div>', visible=True), gr.HTML(
-            visible=False
-        )
-    return gr.HTML(visible=False), gr.HTML(shown, visible=True)
+    bad = isinstance(shown, DataError)
+    message = f'<div class="wrong" role="alert">{demo.escape(str(shown))}</div>' if bad else ""
+    return gr.HTML(message, visible=bad), gr.HTML("" if bad else shown, visible=not bad)

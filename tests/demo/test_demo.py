@@ -12,7 +12,7 @@ from PIL import Image
 import gexsent
 from gexsent import cli, demo
 from gexsent.data import media
-from gexsent.datasets import MEMES, SPOKEN
+from gexsent.datasets import MEMES
 from gexsent.errors import DataError
 from gexsent.sample.scripts import vocabulary
 from gexsent.tasks import Task
@@ -145,7 +145,3 @@ def test_without_gradio_it_says_what_to_install(monkeypatch, tmp_path, capsys):
         cli.main(["demo", "--model", str(tmp_path)])
     assert caught.value.code == 2
     assert capsys.readouterr().err == 'gexsent: the page needs gradio: pip install "gexsent[demo]"\n'
-
-
-def test_spoken_tasks_are_what_the_small_model_answers(model):
-    assert [one.label for one in demo.answer(model, demo.Post("so"))] == [task.label for task in SPOKEN]

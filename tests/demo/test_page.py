@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import socket
 import urllib.request
 from pathlib import Path
 
@@ -33,9 +34,15 @@ def locks():
         yield
 
 
+def free_port():
+    """One that the system gives: the tests beside these open pages too."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
+
+
 @pytest.fixture(scope="module")
 def address(model):
-    with demo_page.opened(model, "127.0.0.1", None) as (_, address):
+    with demo_page.opened(model, "127.0.0.1", free_port()) as (_, address):
         yield address
 
 
@@ -77,6 +84,10 @@ def test_hiding_everything_is_an_error_in_words(client):
     assert not scored[SEEN]["visible"]
     found = client.predict([0, 1, 2, 3], False, api_name="/hide")
     assert "nothing to score: give a text" in found[WRONG]["value"] and not found[ANSWERS]["visible"]
+
+
+def test_nothing_can_be_hidden_before_there_is_a_post(client):
+    assert "nothing to score" in client.predict([], True, api_name="/hide")[WRONG]["value"]
 
 
 def test_an_error_is_said_in_words(client, tmp_path):
@@ -123,7 +134,7 @@ def test_only_what_the_model_reads_can_be_given(make_model, tmp_path):
 def test_a_clip_is_scored_and_removed_when_the_page_is_closed(make_model, tmp_path):
     model = make_model(temporal=True)
     (post, *_) = demo.examples(tmp_path, ("text", "clip"))
-    with demo_page.opened(model, "127.0.0.1", None) as (_, address):
+    with demo_page.opened(model, "127.0.0.1", free_port()) as (_, address):
         client = gradio_client.Client(address, verbose=False, analytics_enabled=False)
         assert score(client, post.text, clip=post.clip)[ANSWERS]["value"] == demo.drawn(demo.answer(model, post))
         (tmp_path / "words.mp4").write_text("no clip")
@@ -148,8 +159,7 @@ def test_the_page_names_no_other_host(address):
 
 def test_the_command_opens_the_page_at_its_host_and_port(model, monkeypatch, capsys):
     asked = []
-    with demo_page.opened(model, "127.0.0.1", None) as (_, address):
-        port = int(address.rstrip("/").rpartition(":")[2])
+    port = free_port()
 
     def block(blocks):
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/config") as answer:
@@ -171,6 +181,12 @@ def test_a_port_that_cannot_be_had_is_named(address, model, port):
         demo_page.opened(model, "127.0.0.1", port),
     ):
         pass
+
+
+def test_without_a_port_the_first_free_one_is_taken(address, monkeypatch):
+    used, free = int(address.rstrip("/").rpartition(":")[2]), free_port()
+    monkeypatch.setattr(demo_page, "PORTS", (used, free))
+    assert demo_page._free("127.0.0.1", None) == free
 
 
 def test_a_host_that_is_not_this_machine_is_named(model):
