@@ -221,7 +221,20 @@ def _train(options: argparse.Namespace) -> None:
     if options.vision_encoder is not None and options.vision_weights is None:
         choice = choice._replace(vision_weights=None)
     choice = choice._replace(**{name: value for name, value in changed.items() if value is not None})
-    names = ["label", "text", "image", "clip", "vision", "kind", "group", "split", "media_root", "max_tokens", "seeds", "out"]
+    names = [
+        "label",
+        "text",
+        "image",
+        "clip",
+        "vision",
+        "kind",
+        "group",
+        "split",
+        "media_root",
+        "max_tokens",
+        "seeds",
+        "out",
+    ]
     model = fit.fit(options.table, encoders=choice, **{name: getattr(options, name) for name in names})
     print(f"\n{model.report}\n\nSaved in {options.out}")
 

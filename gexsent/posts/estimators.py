@@ -21,7 +21,7 @@ from gexsent.errors import DataError
 from gexsent.model import load_model
 from gexsent.posts import files, labels, learn
 from gexsent.posts.columns import Columns, posts, require
-from gexsent.posts.features import FeatureCache, default_cache, encode
+from gexsent.posts.features import encode, opened_cache
 from gexsent.posts.fit import SEED, Choice, group_of, load_encoders
 from gexsent.predictor import Predictor
 from gexsent.training import loop
@@ -89,7 +89,8 @@ class _Estimator(BaseEstimator):
         roles = learn.deal(task, values[LABEL], together, self.seed)
         roles = np.where(roles == "test", "train", roles)
         loaded, record = load_encoders(self.encoders, columns, self.max_tokens, found)
-        samples, _ = encode(found, columns.visual, loaded, self._store(), progress=self.progress)
+        with opened_cache(self.cache) as store:
+            samples, _ = encode(found, columns.visual, loaded, store, progress=self.progress)
         study = learn.Study(samples, columns.visual == "clip", (task,), values, roles, np.array(together))
         with tempfile.TemporaryDirectory() as place:
             learn.fit(study, ["gexsent"], 1, Path(place), seed=self.seed, progress=self.progress)
@@ -108,7 +109,8 @@ class _Estimator(BaseEstimator):
         frame, columns = self._frame(X), self.predictor_.columns
         require(frame, columns.named().values(), "X")
         found = posts(frame, columns, self._root())
-        samples, problems = encode(found, columns.visual, self.loaded_, self._store(), progress=self.progress)
+        with opened_cache(self.cache) as store:
+            samples, problems = encode(found, columns.visual, self.loaded_, store, progress=self.progress)
         samples = _of_widths(samples, self.predictor_)
         empty = np.flatnonzero(((samples.text.lengths + samples.vision.lengths) == 0).numpy())
         if len(empty):
@@ -131,9 +133,6 @@ class _Estimator(BaseEstimator):
 
     def _root(self) -> Path:
         return Path(self.media_root) if self.media_root is not None else Path.cwd()
-
-    def _store(self) -> FeatureCache:
-        return FeatureCache(default_cache() if self.cache == "" else None if self.cache is None else Path(self.cache))
 
     @property
     def _task(self):

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -27,11 +27,16 @@ def default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gexsent"
 
 
+def opened_cache(place: str | Path | None) -> "FeatureCache":
+    """The features in a folder; "" for the usual one, None for none."""
+    return FeatureCache(default_cache() if place == "" else None if place is None else Path(place))
+
+
 class FeatureCache:
     """Arrays (T, D) float16 by the encoder that made them and the content that they were made of.
 
     Args:
-        folder: holds features.sqlite; None keeps them in memory for as long as this object lives.
+        folder: holds features.sqlite; None keeps them in memory until it is closed, at the end of a `with`.
 
     Raises:
         DataError: the file cannot be opened, or is none of ours.
@@ -78,7 +83,10 @@ class FeatureCache:
         except sqlite3.Error as error:
             raise DataError(f"{self.path}: cannot be written: {error}; make room, or name another cache=") from error
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._base.close()
 
 

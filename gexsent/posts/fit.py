@@ -20,7 +20,7 @@ from gexsent.errors import DataError
 from gexsent.model import load_model
 from gexsent.posts import files, folder, labels, learn, report
 from gexsent.posts.columns import Columns, Post, posts, require
-from gexsent.posts.features import Encoders, FeatureCache, content_of, default_cache, encode
+from gexsent.posts.features import Encoders, content_of, encode, opened_cache
 from gexsent.posts.files import Table
 from gexsent.predictor import Predictor
 from gexsent.tasks import Task
@@ -77,7 +77,7 @@ def fit(
         label: the column, or columns, to learn. A column of numbers is a number, of anything else classes, of yes and no
             the two; an ordered category of pandas is levels. What was found out is printed.
         text, image, clip, vision: columns of texts, of paths of pictures or of videos, or of visual features brought along,
-            as arrays (T, D) or paths of .npy files.
+            as arrays (T, D) or paths of .npy files; the order of their T tokens means nothing.
         kind: "number", "classes", "levels" or "yes/no" instead of what would be found out; {label: kind} for several.
         group: a column whose equal values stay together (a user, a product, a video). Posts with the same text or the same
             picture stay together whatever is said.
@@ -124,8 +124,8 @@ def fit(
         f"posts in {len(set(groups)):,} groups",
     )
     loaded, record = load_encoders(encoders, columns, max_tokens, found)
-    store = FeatureCache(default_cache() if cache == "" else None if cache is None else Path(cache))
-    samples, problems = encode(found, columns.visual, loaded, store, progress=progress)
+    with opened_cache(cache) as store:
+        samples, problems = encode(found, columns.visual, loaded, store, progress=progress)
     if problems:
         say(f"{len(problems):,} posts are used without their {columns.visual}, which cannot be read, such as: "
             f"{next(iter(problems.values()))}")  # fmt: skip
