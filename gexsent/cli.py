@@ -221,21 +221,12 @@ def _train(options: argparse.Namespace) -> None:
     if options.vision_encoder is not None and options.vision_weights is None:
         choice = choice._replace(vision_weights=None)
     choice = choice._replace(**{name: value for name, value in changed.items() if value is not None})
-    names = [
-        "label",
-        "text",
-        "image",
-        "clip",
-        "vision",
-        "kind",
-        "group",
-        "split",
-        "media_root",
-        "max_tokens",
-        "seeds",
-        "out",
-    ]
-    model = fit.fit(options.table, encoders=choice, **{name: getattr(options, name) for name in names})
+    model = fit.fit(
+        options.table, label=options.label, text=options.text, image=options.image, clip=options.clip,
+        vision=options.vision, kind=options.kind, group=options.group, split=options.split,
+        media_root=options.media_root, encoders=choice, max_tokens=options.max_tokens, seeds=options.seeds,
+        out=options.out,
+    )  # fmt: skip
     print(f"\n{model.report}\n\nSaved in {options.out}")
 
 
