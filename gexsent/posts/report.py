@@ -25,6 +25,21 @@ NAMES = {
     CONSTANT: "Constant",
 }
 ALPHA = 0.05
+# What each of the simpler models is there to answer: what is said if GEXSent is better, worse, or neither for certain.
+QUESTIONS = {
+    CONSTANT: (
+        "GEXSent has learned something",
+        "GEXSent is worse than a constant",
+        "Whether GEXSent has learned anything",
+    ),
+    "text_only": ("What is seen helps", "What is seen makes it worse", "Whether what is seen helps"),
+    "vision_only": ("The text helps", "The text makes it worse", "Whether the text helps"),
+    "late_fusion": (
+        "GEXSent is better than late fusion",
+        "Late fusion is better",
+        "Whether GEXSent is better than late fusion",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -46,30 +61,21 @@ class Report:
     seeds: int
 
     def verdicts(self) -> list[str]:
-        """In words, one sentence per label and question: does it beat a constant, and does what is seen help?"""
+        """In words, one sentence per label and question: is it better than a constant, do words and pictures each help, and
+        is it better than late fusion, which puts both together simply?"""
         said = []
         for task in self.tasks:
             metric = _metrics(task)[0]
-            part = self.scores[(self.scores["label"] == task.label) & (self.scores["metric"] == metric)].set_index(
-                "system"
-            )
+            chosen = (self.scores["label"] == task.label) & (self.scores["metric"] == metric)
+            part = self.scores[chosen].set_index("system")
             own = part.loc["gexsent"]
-            for other, better, worse in (
-                (CONSTANT, "GEXSent has learned something", "GEXSent is worse than a constant"),
-                ("text_only", "What is seen helps", "What is seen makes it worse"),
-                ("vision_only", "The text helps", "The text makes it worse"),
-            ):
+            for other, (better, worse, question) in QUESTIONS.items():
                 if other != CONSTANT and not {"text_only", "vision_only"} <= set(part.index):
                     continue  # there is one modality alone: nothing beside it could help
                 row = part.loc[other]
                 gain = row["difference"] if metric == "MAE" else -row["difference"]  # how much better GEXSent is
-                if not row["p_holm"] < ALPHA:
-                    verdict = {
-                        CONSTANT: "Whether GEXSent has learned anything",
-                        "text_only": "Whether what is seen helps",
-                    }
-                    verdict = f"{verdict.get(other, 'Whether the text helps')} cannot be told from these test posts"
-                else:
+                verdict = f"{question} cannot be told from these test posts"
+                if row["p_holm"] < ALPHA:
                     verdict = better if gain > 0 else worse
                 said.append(
                     f"{task.label}: {verdict}: {metric} {own['value']:.3f} [{own['low']:.3f}, {own['high']:.3f}] against "

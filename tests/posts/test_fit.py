@@ -65,6 +65,7 @@ def test_a_word_and_a_colour_are_learned(make_posts, tmp_path):
     assert max(scores["MAE", "text_only"], scores["MAE", "vision_only"]) < scores["MAE", "constant"]
     said = " ".join(model.report.verdicts())
     assert "What is seen helps" in said and "The text helps" in said and "has learned something" in said
+    assert len(model.report.verdicts()) == 4 and "late fusion" in model.report.verdicts()[3]
 
 
 def test_no_label_of_a_test_post_is_learned_from(make_posts, train, monkeypatch):
