@@ -119,10 +119,8 @@ def fit(
         roles = learn.deal(tasks[0], values[tasks[0].label], groups, seed)
     else:
         roles = learn.given_roles(list(frame[split]), split, groups)
-    say(
-        ", ".join(f"{role} {int((roles == role).sum()):,}" for role in learn.ROLES),
-        f"posts in {len(set(groups)):,} groups",
-    )
+    counts = ", ".join(f"{int((roles == role).sum()):,} {purpose}" for role, purpose in learn.ROLES.items())
+    say(f"posts in {len(set(groups)):,} groups: {counts}")
     loaded, record = load_encoders(encoders, columns, max_tokens, found)
     with opened_cache(cache) as store:
         samples, problems = encode(found, columns.visual, loaded, store, progress=progress)
@@ -232,10 +230,10 @@ def check(study: learn.Study) -> None:
         DataError: a label that no training, or no validation, or no test post has.
     """
     for task in study.tasks:
-        for role in learn.ROLES:
+        for role, purpose in learn.ROLES.items():
             values = study.values[task.label][study.roles == role]
             if np.isnan(values).all():
-                raise DataError(f"column {task.label!r}: no post to {role} on has this label; label more posts")
+                raise DataError(f"column {task.label!r}: no post {purpose} has this label; label more posts")
         trained = study.values[task.label][study.roles == "train"]
         if len(np.unique(trained[~np.isnan(trained)])) < 2:
             raise DataError(f"column {task.label!r}: all posts to train on have the same label; label more posts")

@@ -32,7 +32,7 @@ TRAINING = TrainParams(
 STEPS = 12  # an epoch has about so many at least: few posts are met in small batches
 LEAST_POSTS = 20  # below which a score says nothing
 BINS = 5  # into which numbers are cut, so that every part has small and large ones
-ROLES = ("train", "valid", "test")
+ROLES = {"train": "to train on", "valid": "to choose by", "test": "to test on"}
 
 
 @dataclass(frozen=True)

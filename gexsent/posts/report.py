@@ -96,7 +96,7 @@ class Report:
         return pd.DataFrame(cells).rename_axis("System")
 
     def __str__(self) -> str:
-        counts = ", ".join(f"{number:,} to {role}" for role, number in self.posts.items())
+        counts = ", ".join(f"{number:,} {learn.ROLES[role]}" for role, number in self.posts.items())
         lines = [self.table().to_string(), "", *self.verdicts(), ""]
         lines.append(
             f"Posts: {counts}. Mean over {self.seeds} fit{'s' * (self.seeds > 1)}; in brackets the 95 % interval over "
