@@ -56,7 +56,10 @@ def run(root: Path, edition: str) -> Report:
         if (audited := audit.read(workspace.results, dataset)) is not None:
             audits[dataset] = audited
         known = known.only(systems.members("main", known.summary))
-        published = None if workspace.generated else quoted.read(root / "data" / "published" / f"{dataset}.csv")
+        path = root / "data" / "published" / f"{dataset}.csv"
+        # Of a table of one's own there may be none.
+        unpublished = datasets.spec(dataset).table is not None and not path.exists()
+        published = None if workspace.generated or unpublished else quoted.read(path)
         found.append(known)
         tables |= {table.name: table for table in build(known, edition, published)}
         if (comparison := comparisons.build(known, edition)) is not None:

@@ -172,3 +172,15 @@ def test_ablations_and_mended_faults_stand_in_tables_of_their_own(root):
     (results / "audit" / "mosi.csv").unlink()
     tables.run(root, "lite")
     assert not list((results / "tables").glob("ablations.*")) and not list((results / "tables").glob("audit.*"))
+
+
+def test_a_table_of_ones_own_needs_no_published_numbers(root):
+    """And its table is written on real data, with the columns that its labels have."""
+    path = root / "params.yaml"
+    path.write_text(path.read_text().replace("datasets: [mosi, mosei, memotion]", "datasets: [mvsa]"))
+    results = root / "results" / "lite"
+    leave_scores(results, "mvsa", {"macro_f1_3": [0.6, 0.5], "acc_3": [70.0, 71.0]})
+    report = tables.run(root, "lite")
+    assert list(report.tables) == ["mvsa"] and "MVSA-Single" in report.at_a_glance
+    written = (results / "tables" / "mvsa.md").read_text(encoding="utf-8")
+    assert "Macro-F1 ↑" in written and "Accuracy ↑" in written and "Quoted" not in written
